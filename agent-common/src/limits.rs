@@ -1,0 +1,41 @@
+//! Every bound that both sides share, each with its reason.
+//!
+//! Separate so that a reviewer can see on one page what strata can ever hold.
+
+/// Services (containers, or host workloads) with counters of their own.
+/// The kubelet's default is 110 pods a node, 250 at most in practice; two
+/// containers a pod leaves this room. A service beyond it is counted, not
+/// measured.
+pub const MAX_SERVICES: u32 = 512;
+
+/// Cgroups with a policy: a few per container (nested ones included).
+pub const MAX_CGROUPS: u32 = 16_384;
+
+/// Processes with a policy of their own: those that serve an API.
+pub const MAX_PROCESSES: u32 = 8_192;
+
+/// Listening sockets known by (network namespace, port).
+pub const MAX_LISTENERS: u32 = 4_096;
+
+/// Connections with state in the kernel at one time. A connection holds about
+/// 300 bytes, so this bounds connection state to 20 MiB on a node full of them.
+pub const MAX_CONNECTIONS: u32 = 65_536;
+
+/// Size of the one ring buffer: a quarter of a second of request records at
+/// 100 000 requests a second, which is longer than the reader ever sleeps.
+pub const RING_BYTES: u32 = 4 << 20;
+
+/// Bytes of a request's head that are copied for parsing, at most.
+pub const HEAD_BYTES: usize = 512;
+
+/// Bytes of a path that are kept where paths are on.
+pub const PATH_BYTES: usize = 64;
+
+/// Request paths that can be ignored, matched whole.
+pub const MAX_IGNORED_PATHS: u32 = 64;
+
+/// Bytes of a cgroup path in a record; longer paths are cut and counted.
+pub const CGROUP_PATH_BYTES: usize = 512;
+
+/// Pipelined requests of one read whose methods are remembered.
+pub const MAX_PIPELINED: u32 = 15;

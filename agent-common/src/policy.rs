@@ -1,0 +1,77 @@
+//! What the agent tells the kernel: which cgroups, processes and ports matter.
+
+/// Value of the `CGROUPS` map: a cgroup whose processes may be watched.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CgroupPolicy {
+    /// Index of the service that its processes belong to.
+    pub service: u16,
+    /// Zero.
+    pub _pad: [u16; 3],
+}
+
+/// Value of the `PROCESSES` map, by tgid: a process that is watched.
+///
+/// The kernel adds an entry itself when a process of a selected cgroup listens
+/// or serves; the agent adds those that it selects by pid, port or name, and
+/// fills in what it reads from the executable.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessPolicy {
+    /// Index of the service that it belongs to.
+    pub service: u16,
+    /// `PROCESS_*` bits.
+    pub flags: u16,
+    /// Offset of the goroutine pointer from the thread pointer; 0 if not Go.
+    pub g_tls_offset: i32,
+    /// Offset of the goroutine id in the runtime's `g`; 0 if not known.
+    pub goid_offset: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// The process runs a Go program whose goroutine ids can be read.
+pub const PROCESS_GO: u16 = 1;
+/// Never watched, whatever its cgroup says: the agent itself.
+pub const PROCESS_IGNORED: u16 = 2;
+
+/// Key of the `LISTENERS` map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListenerKey {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Port, host order.
+    pub port: u16,
+    /// Zero.
+    pub _pad: u16,
+}
+
+/// Value of the `LISTENERS` map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listener {
+    /// Service of the process that listens, or [`NO_SERVICE`].
+    pub service: u16,
+    /// Zero.
+    pub _pad: u16,
+    /// Listening sockets on this port (`SO_REUSEPORT` makes several).
+    pub sockets: u32,
+}
+
+/// Stands for "no service".
+pub const NO_SERVICE: u16 = u16::MAX;
+
+/// Value of the one-entry `CONTROL` array, written by the agent at any time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Goes up when policies change: verdicts of an older one are stale.
+    pub generation: u32,
+    /// Of the request records, one in 2^this is sent, the rest is counted.
+    pub sample_shift: u32,
+    /// 1 if paths are put into records.
+    pub keep_paths: u32,
+    /// 1 while every lane is off by the kill switch.
+    pub is_off: u32,
+}

@@ -1,0 +1,46 @@
+//! Records: what the kernel says through the ring, one fixed layout a kind.
+//!
+//! The first byte of every record is its kind. A record of an unknown kind or
+//! a wrong length is not an error: it is counted as malformed and skipped.
+
+pub mod cgroup;
+pub mod process;
+pub mod request;
+
+/// Kind of a record, the first byte of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// [`request::RequestRecord`]
+    Request = 1,
+    /// [`request::RequestRecord`] followed by its path.
+    RequestWithPath = 2,
+    /// [`process::ProcessRecord`]: a process replaced its program.
+    Exec = 3,
+    /// [`process::ProcessRecord`]: the last thread of a process ended.
+    Exit = 4,
+    /// [`process::ProcessRecord`]: a process began to listen, or served its
+    /// first request.
+    Serves = 5,
+    /// [`cgroup::CgroupRecord`]: a cgroup was made.
+    CgroupMade = 6,
+    /// [`cgroup::CgroupRecord`]: a cgroup was removed.
+    CgroupRemoved = 7,
+}
+
+impl RecordKind {
+    /// The kind with this number, if there is one.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Request,
+            2 => Self::RequestWithPath,
+            3 => Self::Exec,
+            4 => Self::Exit,
+            5 => Self::Serves,
+            6 => Self::CgroupMade,
+            7 => Self::CgroupRemoved,
+            _ => return None,
+        })
+    }
+}

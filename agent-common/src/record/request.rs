@@ -1,0 +1,89 @@
+//! One finished request: two cache lines, plus its path where paths are on.
+
+use crate::limits::PATH_BYTES;
+
+/// What the kernel knows of a finished request.
+///
+/// All times are `CLOCK_MONOTONIC` nanoseconds; addresses are IPv6 or
+/// v4-mapped, in network order; ports in host order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RequestRecord {
+    /// `RecordKind::Request` or `RecordKind::RequestWithPath`.
+    pub kind: u8,
+    /// A [`crate::head::Method`] by number; 0 for turns that are not HTTP.
+    pub method: u8,
+    /// A [`crate::conn::Protocol`] by number.
+    pub protocol: u8,
+    /// Bytes of the path that follows, at most [`PATH_BYTES`].
+    pub path_len: u8,
+    /// HTTP status; 0 if there was no response.
+    pub status: u16,
+    /// Index of the service that served it.
+    pub service: u16,
+    /// `FLAG_*` bits.
+    pub flags: u32,
+    /// Process that read the request.
+    pub tgid: u32,
+    /// Thread that read the request.
+    pub tid: u32,
+    /// Segments sent again on the connection during the request.
+    pub retransmits_during: u16,
+    /// Segments sent again between its end and this record.
+    pub retransmits_after: u16,
+    /// First byte readable.
+    pub arrival_ns: u64,
+    /// First byte read by the process.
+    pub read_ns: u64,
+    /// Last byte of the response handed to TCP.
+    pub end_ns: u64,
+    /// Bytes read for the request.
+    pub bytes_in: u64,
+    /// Bytes written for the response.
+    pub bytes_out: u64,
+    /// Goroutine that read the request; 0 where the process is not Go.
+    pub goid: u64,
+    /// Cgroup of the thread that read it.
+    pub cgroup_id: u64,
+    /// Smoothed round-trip time, microseconds; 0 before the first sample.
+    pub srtt_us: u32,
+    /// Mean deviation of the round-trip time, microseconds.
+    pub mdev_us: u32,
+    /// Port of the watched process.
+    pub local_port: u16,
+    /// Port of its peer.
+    pub remote_port: u16,
+    /// Zero.
+    pub _pad: u32,
+    /// Address of the watched process.
+    pub local_addr: [u8; 16],
+    /// Address of its peer.
+    pub remote_addr: [u8; 16],
+}
+
+/// The record with room for its path; only `path_len` bytes have meaning.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RequestPathRecord {
+    /// The record.
+    pub request: RequestRecord,
+    /// The path, cut at `?`.
+    pub path: [u8; PATH_BYTES],
+}
+
+/// The first byte was readable before the previous response ended.
+pub const FLAG_PIPELINED: u32 = 1;
+/// The connection ended before a response was sent.
+pub const FLAG_ABORTED: u32 = 2;
+/// Arrival was not seen; it is set to the time of the read.
+pub const FLAG_NO_ARRIVAL: u32 = 4;
+/// The response goes on (upgrade, event stream); it was cut off here.
+pub const FLAG_STREAM: u32 = 8;
+/// The head could not be parsed in full: method or path may be missing.
+pub const FLAG_UNPARSED: u32 = 16;
+/// The connection was first seen while it was open.
+pub const FLAG_JOINED_LATE: u32 = 32;
+
+const _: () = assert!(size_of::<RequestRecord>() == 128);
+const _: () = assert!(size_of::<RequestPathRecord>() == 192);
+const _: () = assert!(align_of::<RequestRecord>() == 8);

@@ -1,0 +1,22 @@
+//! Builds the kernel programs and hands their object file to the agent.
+//!
+//! `AYA_BUILD_SKIP=1` leaves the kernel programs out; the agent then builds
+//! everywhere and says so when asked to load them.
+
+use anyhow::Context as _;
+
+fn main() -> anyhow::Result<()> {
+    println!("cargo::rerun-if-env-changed=AYA_BUILD_SKIP");
+    println!("cargo::rustc-check-cfg=cfg(kernel_object)");
+    let is_skipped = std::env::var("AYA_BUILD_SKIP").is_ok_and(|value| value == "1" || value == "true");
+    if is_skipped {
+        return Ok(());
+    }
+    println!("cargo::rustc-cfg=kernel_object");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent-ebpf");
+    aya_build::build_ebpf(
+        [aya_build::Package { name: "agent-ebpf", root_dir: root, no_default_features: false, features: &[] }],
+        aya_build::Toolchain::Custom("1.95.0"),
+    )
+    .context("building agent-ebpf; `cargo xtask setup` installs what it needs")
+}

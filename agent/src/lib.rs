@@ -1,0 +1,2 @@
+//! strata: where did each API request's time go?
+#![deny(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Verbs of the project.
+
+fn main() {}
