@@ -1,0 +1,321 @@
+//! One connection's state: where one request ends and the next begins.
+//!
+//! Pure, so that every order of events can be tried on the host; the kernel
+//! programs keep a [`Conn`] in each socket's storage and feed it what they
+//! see. A request begins with the first read after the last response, and its
+//! end is the last send before the evidence that it is over: the handler's own
+//! `EAGAIN`, the next request's first read, end of file, close, or a sweep.
+
+mod recv;
+mod send;
+
+use crate::limits::PATH_BYTES;
+use crate::record::request::{FLAG_ABORTED, RequestRecord};
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Protocol {
+    /// Nothing was read yet that tells.
+    Unknown = 0,
+    /// HTTP/1.0 or 1.1.
+    Http1 = 1,
+    /// Bytes in, bytes out.
+    Opaque = 2,
+    /// TLS; turns are estimated.
+    Tls = 3,
+    /// HTTP/2: no turns.
+    Http2 = 4,
+}
+
+impl Protocol {
+    /// The protocol with this number.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        Some(match raw {
+            0 => Self::Unknown,
+            1 => Self::Http1,
+            2 => Self::Opaque,
+            3 => Self::Tls,
+            4 => Self::Http2,
+            _ => return None,
+        })
+    }
+}
+
+/// Between requests.
+pub const IDLE: u8 = 0;
+/// A request was read, in part or whole; nothing was sent yet.
+pub const READING: u8 = 1;
+/// Response bytes were sent.
+pub const RESPONDING: u8 = 2;
+/// No requests can be told apart on it (HTTP/2, after an upgrade).
+pub const CUT: u8 = 3;
+
+/// Not known which end this is.
+pub const ROLE_UNKNOWN: u8 = 0;
+/// The end that accepted.
+pub const ROLE_SERVER: u8 = 1;
+/// The end that connected.
+pub const ROLE_CLIENT: u8 = 2;
+
+/// Nothing to do.
+pub const NOTHING: u32 = 0;
+/// The open request is over: emit it, then call [`Conn::close_request`].
+pub const END: u32 = 1;
+/// A request begins: after `END` if both are set, call [`Conn::begin`].
+pub const BEGIN: u32 = 2;
+/// The next pipelined request begins: call [`Conn::begin_pipelined`].
+pub const BEGIN_PIPELINED: u32 = 4;
+/// The open request is over, with this send as its last.
+pub const END_AFTER: u32 = 8;
+/// Response bytes came after their request was taken as ended.
+pub const LATE: u32 = 16;
+/// Bytes came that are not a request.
+pub const UNPARSED: u32 = 32;
+
+/// Bytes of a head that are kept while they are too few to tell.
+pub const STASH_BYTES: usize = 16;
+
+/// Who reads or writes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Who {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Goroutine; 0 where the process is not Go.
+    pub goid: u64,
+    /// Cgroup of the thread.
+    pub cgroup_id: u64,
+}
+
+/// State of a connection, as it lies in the socket's storage.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Conn {
+    /// Service that the connection belongs to.
+    pub service: u16,
+    /// `ROLE_*`.
+    pub role: u8,
+    /// A [`Protocol`] by number.
+    pub protocol: u8,
+    /// [`IDLE`], [`READING`], [`RESPONDING`] or [`CUT`].
+    pub phase: u8,
+    /// Method of the open request.
+    pub method: u8,
+    /// Status of its response.
+    pub status: u16,
+    /// `FLAG_*` bits of the record.
+    pub flags: u32,
+    /// Who read the request.
+    pub tgid: u32,
+    /// Its thread.
+    pub tid: u32,
+    /// Bytes in `stash`.
+    pub stash_len: u8,
+    /// 1 while the head of the open request lies in `stash`, too short to tell.
+    pub is_head_pending: u8,
+    /// 1 if the client asked for an event stream.
+    pub wants_stream: u8,
+    /// 1 after an event stream: what is sent until the next request is its.
+    pub is_streaming: u8,
+    /// Its goroutine.
+    pub goid: u64,
+    /// Its cgroup.
+    pub cgroup_id: u64,
+    /// When unread data became readable; 0 if there is none.
+    pub ready_ns: u64,
+    /// Arrival, read and last send of the open (or last) request.
+    pub arrival_ns: u64,
+    /// See `arrival_ns`.
+    pub read_ns: u64,
+    /// See `arrival_ns`.
+    pub end_ns: u64,
+    /// Bytes of the request.
+    pub bytes_in: u64,
+    /// Bytes of the response.
+    pub bytes_out: u64,
+    /// Bytes of its body still to come.
+    pub body_left: u64,
+    /// The connection's count of retransmits when the request arrived.
+    pub retransmits_at_start: u32,
+    /// The same at its last send.
+    pub retransmits_at_end: u32,
+    /// Requests read together with the open one, and not yet answered.
+    pub pipelined: u8,
+    /// 1 if there may be more of them than were counted.
+    pub may_have_more: u8,
+    /// TLS: 1 after the server's first flight.
+    pub has_server_sent: u8,
+    /// TLS: 1 if the handshake looks like TLS 1.3.
+    pub is_tls13: u8,
+    /// TLS: application records seen in the handshake.
+    pub tls_records: u8,
+    /// TLS: 1 once the handshake is over.
+    pub is_handshake_done: u8,
+    /// Bytes of `path` that have meaning.
+    pub path_len: u8,
+    /// 1 once the accept wait was taken.
+    pub is_accepted: u8,
+    /// Methods of the pipelined requests.
+    pub pipelined_methods: u64,
+    /// Hash of the path, for ignored ones.
+    pub path_hash: u64,
+    /// When the stashed bytes became readable.
+    pub stash_ready_ns: u64,
+    /// First bytes of a head.
+    pub stash: [u8; STASH_BYTES],
+    /// When the handshake began (client) or the connection was established.
+    pub opened_ns: u64,
+    /// Last time that the round-trip time was sampled.
+    pub rtt_sampled_ns: u64,
+    /// Segments sent that were counted so far.
+    pub segments_counted: u32,
+    /// RTT samples that the kernel has seen, at least.
+    pub rtt_samples: u32,
+    /// A [`crate::counter::tcp::Scope`] by number.
+    pub scope: u8,
+    /// Zero.
+    pub _pad: [u8; 7],
+    /// The path, cut at `?`, where paths are kept; as words for the kernel.
+    pub path: [u64; PATH_BYTES / 8],
+}
+
+impl Conn {
+    /// State of a connection of which nothing is known.
+    #[must_use]
+    pub const fn new(service: u16, role: u8) -> Self {
+        Self {
+            service,
+            role,
+            protocol: Protocol::Unknown as u8,
+            phase: IDLE,
+            method: 0,
+            status: 0,
+            flags: 0,
+            tgid: 0,
+            tid: 0,
+            stash_len: 0,
+            is_head_pending: 0,
+            wants_stream: 0,
+            is_streaming: 0,
+            goid: 0,
+            cgroup_id: 0,
+            ready_ns: 0,
+            arrival_ns: 0,
+            read_ns: 0,
+            end_ns: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            body_left: 0,
+            retransmits_at_start: 0,
+            retransmits_at_end: 0,
+            pipelined: 0,
+            may_have_more: 0,
+            has_server_sent: 0,
+            is_tls13: 0,
+            tls_records: 0,
+            is_handshake_done: 0,
+            path_len: 0,
+            is_accepted: 0,
+            pipelined_methods: 0,
+            path_hash: 0,
+            stash_ready_ns: 0,
+            stash: [0; STASH_BYTES],
+            opened_ns: 0,
+            rtt_sampled_ns: 0,
+            segments_counted: 0,
+            rtt_samples: 0,
+            scope: 0,
+            _pad: [0; 7],
+            path: [0; PATH_BYTES / 8],
+        }
+    }
+
+    /// The socket has something to read.
+    #[inline(always)]
+    pub fn on_ready(&mut self, now_ns: u64) {
+        if self.ready_ns == 0 {
+            self.ready_ns = now_ns;
+        }
+    }
+
+    /// The connection closes: ends what is open.
+    ///
+    /// A request without a response is emitted as aborted if it was HTTP; a
+    /// turn without an answer was no turn.
+    #[inline(always)]
+    pub fn on_close(&mut self, now_ns: u64) -> u32 {
+        if self.phase == RESPONDING {
+            return END;
+        }
+        if self.phase == READING
+            && self.protocol == Protocol::Http1 as u8
+            && self.is_head_pending == 0
+        {
+            self.end_ns = now_ns;
+            self.flags |= FLAG_ABORTED;
+            return END;
+        }
+        NOTHING
+    }
+
+    /// The sweep looks at the connection: a request whose last send is
+    /// `idle_ns` ago or more is over, though nothing has said so.
+    #[inline(always)]
+    #[must_use]
+    pub fn on_sweep(&self, now_ns: u64, idle_ns: u64) -> u32 {
+        let is_over = self.phase == RESPONDING && now_ns > self.end_ns + idle_ns;
+        if is_over { END } else { NOTHING }
+    }
+
+    /// The open request was emitted (or counted): back to idle.
+    #[inline(always)]
+    pub fn close_request(&mut self) {
+        self.phase = IDLE;
+        self.is_head_pending = 0;
+        self.flags = 0;
+        self.body_left = 0;
+    }
+
+    /// Writes everything but addresses and round-trip times into a record.
+    #[inline(always)]
+    pub fn fill(&self, retransmits_now: u32, record: &mut RequestRecord) {
+        record.method = self.method;
+        record.protocol = self.protocol;
+        record.path_len = self.path_len;
+        record.status = self.status;
+        record.service = self.service;
+        record.flags = self.flags;
+        record.tgid = self.tgid;
+        record.tid = self.tid;
+        let during = self.retransmits_at_end.wrapping_sub(self.retransmits_at_start);
+        let after = retransmits_now.wrapping_sub(self.retransmits_at_end);
+        record.retransmits_during = if during > 0xffff { 0xffff } else { during as u16 };
+        record.retransmits_after = if after > 0xffff { 0xffff } else { after as u16 };
+        record.arrival_ns = self.arrival_ns;
+        record.read_ns = self.read_ns;
+        record.end_ns = self.end_ns;
+        record.bytes_in = self.bytes_in;
+        record.bytes_out = self.bytes_out;
+        record.goid = self.goid;
+        record.cgroup_id = self.cgroup_id;
+    }
+
+    #[inline(always)]
+    fn is(&self, protocol: Protocol) -> bool {
+        self.protocol == protocol as u8
+    }
+
+    /// A goroutine other than the one that serves the open request.
+    #[inline(always)]
+    fn is_other_goroutine(&self, goid: u64) -> bool {
+        goid != 0 && self.goid != 0 && goid != self.goid
+    }
+}
+
+const _: () = assert!(size_of::<Conn>() <= 320);
+
+#[cfg(test)]
+mod tests;

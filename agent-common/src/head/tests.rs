@@ -1,0 +1,144 @@
+//! Heads as clients write them, and as they should not.
+
+use super::*;
+use proptest::prelude::*;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+fn scanned(text: &str) -> Head {
+    let mut head = Head::default();
+    scan(text.as_bytes(), text.len() as u64, &mut head);
+    head
+}
+
+fn opened(text: &str) -> Opened {
+    open(text.as_bytes(), text.len())
+}
+
+#[test]
+fn methods_are_known_by_name() {
+    for (text, method) in [
+        ("GET / HTTP/1.1\r\n\r\n", Method::Get),
+        ("HEAD /x HTTP/1.1\r\n", Method::Head),
+        ("POST /x HTTP/1.1\r\n", Method::Post),
+        ("PUT /x HTTP/1.1\r\n\r\n", Method::Put),
+        ("DELETE /x HTTP/1.1\r\n", Method::Delete),
+        ("PATCH /x HTTP/1.1\r\n", Method::Patch),
+        ("QUERY /x HTTP/1.1\r\n", Method::Query),
+        ("TRACE /x HTTP/1.1\r\n", Method::Trace),
+        ("OPTIONS * HTTP/1.1\r\n", Method::Options),
+        ("CONNECT example.org:443 HTTP/1.1\r\n", Method::Connect),
+        ("PROPFIND /dav HTTP/1.1\r\n", Method::Other),
+        ("GET http://example.org/ HTTP/1.1\r\n", Method::Get),
+    ] {
+        let found = opened(text);
+        assert_eq!((found.opening, found.method), (Opening::Request, method as u8), "{text}");
+        assert_eq!(&text[found.target_at - 1..found.target_at], " ");
+    }
+}
+
+#[test]
+fn other_protocols_are_not_requests() {
+    assert_eq!(opened("*1\r\n$4\r\nPING\r\n").opening, Opening::Opaque);
+    assert_eq!(opened("GET some-inline-key\r\n").opening, Opening::Opaque);
+    assert_eq!(opened("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").opening, Opening::Http2);
+    assert_eq!(opened("\u{16}\u{3}\u{1}\0").opening, Opening::Tls);
+    assert_eq!(opened("P").opening, Opening::Short);
+    assert_eq!(opened("PING\r\n").opening, Opening::Short);
+    assert_eq!(opened("").opening, Opening::Opaque);
+}
+
+#[test]
+fn bodies_are_measured() {
+    let body = scanned("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+    assert_eq!((body.body_left, body.is_complete), (7, 1));
+    assert_eq!(scanned("POST / HTTP/1.1\r\ncontent-length:5\r\n\r\n").body_left, 5);
+    assert_eq!(scanned("POST / HTTP/1.1\r\nCONTENT-LENGTH: 5\r\n\r\nabcde").body_left, 0);
+    let chunked = scanned("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n");
+    assert_eq!(chunked.body_left, BODY_UNKNOWN);
+}
+
+#[test]
+fn pipelined_requests_are_counted_with_their_methods() {
+    let text = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nHEAD /b HTTP/1.1\r\nHost: x\r\n\r\nDELETE /c HTTP/1.1\r\n\r\n";
+    let head = scanned(text);
+    assert_eq!((head.pipelined, head.may_have_more), (2, 0));
+    assert_eq!(head.pipelined_methods & 15, Method::Head as u64);
+    assert_eq!(head.pipelined_methods >> 4 & 15, Method::Delete as u64);
+}
+
+#[test]
+fn a_head_that_is_too_long_says_that_more_may_follow() {
+    let long = format!("GET /a HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(600));
+    let head = scanned(&long);
+    assert_eq!((head.is_complete, head.may_have_more), (0, 1));
+}
+
+#[test]
+fn event_streams_are_seen_from_both_sides() {
+    assert_eq!(scanned("GET /sse HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n").wants_stream, 1);
+    assert_eq!(scanned("GET /sse HTTP/1.1\r\nAccept: text/html\r\n\r\n").wants_stream, 0);
+    let response = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: x";
+    assert!(names_event_stream(&response[..]));
+    assert!(!names_event_stream(&b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"[..]));
+}
+
+#[test]
+fn paths_end_before_the_query() {
+    let whole = |text: &str| path(text.as_bytes(), 0);
+    assert_eq!(whole("/healthz HTTP/1.1").len, 8);
+    assert_eq!(whole("/healthz?secret=1 HTTP/1.1").hash, whole("/healthz HTTP/1.1").hash);
+    assert_ne!(whole("/healthz HTTP/1.1").hash, whole("/healthy HTTP/1.1").hash);
+    assert_eq!(whole(&"/x".repeat(40)), Path { len: PATH_BYTES, hash: 0 });
+}
+
+#[test]
+fn statuses_are_read_from_the_first_line() {
+    let text = b"HTTP/1.1 404 Not Found\r\n";
+    assert_eq!(status(text[..].word(0), text[..].word(8)), 404);
+    let text = b"HTTP/1.0 200 OK\r\n\r\n";
+    assert_eq!(status(text[..].word(0), text[..].word(8)), 200);
+    let text = b"+OK\r\nHTTP/1.1 200";
+    assert_eq!(status(text[..].word(0), text[..].word(8)), 0);
+}
+
+/// A second opinion on how many requests a buffer holds.
+fn count_blank_lines(text: &str) -> usize {
+    text.matches("\r\n\r\n").count()
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let mut head = Head::default();
+        scan(&bytes[..], bytes.len() as u64, &mut head);
+        prop_assert!(head.pipelined <= MAX_PIPELINED);
+        let _ = open(&bytes[..], bytes.len());
+        prop_assert!(path(&bytes[..], 0).len <= PATH_BYTES);
+    }
+
+    #[test]
+    fn every_pipelined_request_within_sight_is_found(
+        paths in proptest::collection::vec("/[a-z]{0,12}", 1..9)
+    ) {
+        let text: String = paths.iter().map(|p| format!("GET {p} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+        prop_assume!(text.len() <= HEAD_BYTES);
+        let head = scanned(&text);
+        prop_assert_eq!(head.pipelined as usize + 1, count_blank_lines(&text));
+        prop_assert_eq!(head.may_have_more, 0);
+    }
+
+    #[test]
+    fn a_content_length_is_read_wherever_it_stands(
+        before in proptest::collection::vec("[A-Za-z-]{1,12}: [ -~]{0,20}\r\n", 0..8),
+        length in 1u64..1_000_000,
+    ) {
+        let lines: Vec<String> = before.into_iter()
+            .filter(|l| !l.to_ascii_lowercase().starts_with("transfer") && !l.to_ascii_lowercase().starts_with("content"))
+            .collect();
+        let text = format!("POST / HTTP/1.1\r\n{}Content-Length: {length}\r\n\r\n", lines.concat());
+        prop_assume!(text.len() <= HEAD_BYTES);
+        prop_assert_eq!(scanned(&text).body_left, length);
+    }
+}
