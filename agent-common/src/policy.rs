@@ -72,6 +72,9 @@ pub struct Control {
     pub sample_shift: u32,
     /// 1 if paths are put into records.
     pub keep_paths: u32,
-    /// 1 while every lane is off by the kill switch.
-    pub is_off: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// One bit for each ignored path, by the low six bits of its hash: most
+    /// requests need no look-up in the map of ignored paths.
+    pub ignored_bits: u64,
 }

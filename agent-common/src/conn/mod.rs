@@ -9,6 +9,7 @@
 mod recv;
 mod send;
 
+use crate::head::Head;
 use crate::limits::PATH_BYTES;
 use crate::record::request::{FLAG_ABORTED, RequestRecord};
 
@@ -116,8 +117,8 @@ pub struct Conn {
     pub stash_len: u8,
     /// 1 while the head of the open request lies in `stash`, too short to tell.
     pub is_head_pending: u8,
-    /// 1 if the client asked for an event stream.
-    pub wants_stream: u8,
+    /// Zero.
+    pub _pad0: u8,
     /// 1 after an event stream: what is sent until the next request is its.
     pub is_streaming: u8,
     /// Its goroutine.
@@ -136,16 +137,10 @@ pub struct Conn {
     pub bytes_in: u64,
     /// Bytes of the response.
     pub bytes_out: u64,
-    /// Bytes of its body still to come.
-    pub body_left: u64,
     /// The connection's count of retransmits when the request arrived.
     pub retransmits_at_start: u32,
     /// The same at its last send.
     pub retransmits_at_end: u32,
-    /// Requests read together with the open one, and not yet answered.
-    pub pipelined: u8,
-    /// 1 if there may be more of them than were counted.
-    pub may_have_more: u8,
     /// TLS: 1 after the server's first flight.
     pub has_server_sent: u8,
     /// TLS: 1 if the handshake looks like TLS 1.3.
@@ -158,8 +153,11 @@ pub struct Conn {
     pub path_len: u8,
     /// 1 once the accept wait was taken.
     pub is_accepted: u8,
-    /// Methods of the pipelined requests.
-    pub pipelined_methods: u64,
+    /// Zero.
+    pub _pad1: [u8; 2],
+    /// What its head says; also what is read of its body and of the requests
+    /// that came with it.
+    pub head: Head,
     /// Hash of the path, for ignored ones.
     pub path_hash: u64,
     /// When the stashed bytes became readable.
@@ -174,10 +172,12 @@ pub struct Conn {
     pub segments_counted: u32,
     /// RTT samples that the kernel has seen, at least.
     pub rtt_samples: u32,
+    /// Generation of the policies under which this was last checked.
+    pub generation: u32,
     /// A [`crate::counter::tcp::Scope`] by number.
     pub scope: u8,
     /// Zero.
-    pub _pad: [u8; 7],
+    pub _pad: [u8; 3],
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
     pub path: [u64; PATH_BYTES / 8],
 }
@@ -198,7 +198,7 @@ impl Conn {
             tid: 0,
             stash_len: 0,
             is_head_pending: 0,
-            wants_stream: 0,
+            _pad0: 0,
             is_streaming: 0,
             goid: 0,
             cgroup_id: 0,
@@ -208,18 +208,16 @@ impl Conn {
             end_ns: 0,
             bytes_in: 0,
             bytes_out: 0,
-            body_left: 0,
             retransmits_at_start: 0,
             retransmits_at_end: 0,
-            pipelined: 0,
-            may_have_more: 0,
             has_server_sent: 0,
             is_tls13: 0,
             tls_records: 0,
             is_handshake_done: 0,
             path_len: 0,
             is_accepted: 0,
-            pipelined_methods: 0,
+            _pad1: [0; 2],
+            head: Head::new(),
             path_hash: 0,
             stash_ready_ns: 0,
             stash: [0; STASH_BYTES],
@@ -227,8 +225,9 @@ impl Conn {
             rtt_sampled_ns: 0,
             segments_counted: 0,
             rtt_samples: 0,
+            generation: 0,
             scope: 0,
-            _pad: [0; 7],
+            _pad: [0; 3],
             path: [0; PATH_BYTES / 8],
         }
     }
@@ -276,7 +275,7 @@ impl Conn {
         self.phase = IDLE;
         self.is_head_pending = 0;
         self.flags = 0;
-        self.body_left = 0;
+        self.head.body_left = 0;
     }
 
     /// Writes everything but addresses and round-trip times into a record.

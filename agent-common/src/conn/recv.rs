@@ -47,12 +47,13 @@ impl Conn {
         if self.phase == READING {
             self.bytes_in += len;
             if self.is_head_pending != 0 {
-                return self.on_pending_head(bytes, len);
+                self.read_head(bytes);
+                return NOTHING;
             }
             self.take_body(len);
             return NOTHING;
         }
-        if self.phase == RESPONDING && self.body_left > 0 && self.body_left != BODY_UNKNOWN {
+        if self.phase == RESPONDING && self.head.body_left > 0 && self.head.body_left != BODY_UNKNOWN {
             // A server that answered before it had read the whole body.
             self.bytes_in += len;
             self.take_body(len);
@@ -65,15 +66,14 @@ impl Conn {
         if self.is(Protocol::Tls) {
             return self.on_tls_recv(bytes.byte(0), ends);
         }
-        let total = usize::from(self.stash_len) + if len > 64 { 64 } else { len as usize };
-        let opened = head::open(bytes, total);
+        let opened = head::open(bytes);
         match opened.opening {
             Opening::Request => {
                 self.protocol = Protocol::Http1 as u8;
                 ends | BEGIN
             }
             Opening::Short => {
-                if self.phase == RESPONDING && self.body_left == BODY_UNKNOWN {
+                if self.phase == RESPONDING && self.head.body_left == BODY_UNKNOWN {
                     self.bytes_in += len;
                     return NOTHING;
                 }
@@ -83,7 +83,7 @@ impl Conn {
                 // The rest of a chunked body, or requests beyond what was
                 // looked at when they were read.
                 self.bytes_in += len;
-                self.may_have_more = 1;
+                self.head.may_have_more = 1;
                 if self.phase == IDLE { UNPARSED } else { NOTHING }
             }
             Opening::Http2 => {
@@ -152,36 +152,25 @@ impl Conn {
         self.cgroup_id = who.cgroup_id;
         self.bytes_in = stashed + len;
         self.bytes_out = 0;
-        self.body_left = 0;
+        self.head = Head::new();
         self.retransmits_at_start = retransmits;
         self.retransmits_at_end = retransmits;
-        self.pipelined = 0;
-        self.may_have_more = 0;
-        self.pipelined_methods = 0;
         self.is_streaming = 0;
-        self.wants_stream = 0;
         self.path_len = 0;
         self.path_hash = 0;
         self.is_head_pending = 0;
         if self.is(Protocol::Http1) || self.is(Protocol::Unknown) {
-            self.read_head(bytes, stashed + len);
+            self.read_head(bytes);
         } else {
             self.stash_len = 0;
         }
     }
 
-    /// More bytes of a head that was too short to tell.
+    /// Reads the head of the open request, as far as it is there.
     #[inline(always)]
-    fn on_pending_head<B: Bytes + ?Sized>(&mut self, bytes: &B, len: u64) -> u32 {
-        self.read_head(bytes, u64::from(self.stash_len) + len);
-        NOTHING
-    }
-
-    /// Reads the head of the open request from its first `total` bytes.
-    #[inline(always)]
-    fn read_head<B: Bytes + ?Sized>(&mut self, bytes: &B, total: u64) {
-        let seen = if total > 64 { 64 } else { total as usize };
-        let opened = head::open(bytes, seen);
+    fn read_head<B: Bytes + ?Sized>(&mut self, bytes: &B) {
+        let total = bytes.total();
+        let opened = head::open(bytes);
         match opened.opening {
             Opening::Request => {
                 self.protocol = Protocol::Http1 as u8;
@@ -191,13 +180,7 @@ impl Conn {
                 let path = head::path(bytes, opened.target_at);
                 self.path_len = path.len as u8;
                 self.path_hash = path.hash;
-                let mut found = Head::default();
-                head::scan(bytes, total, &mut found);
-                self.body_left = found.body_left;
-                self.wants_stream = found.wants_stream as u8;
-                self.pipelined = found.pipelined as u8;
-                self.pipelined_methods = found.pipelined_methods;
-                self.may_have_more = found.may_have_more as u8;
+                head::scan(bytes, &mut self.head);
             }
             Opening::Short if total < STASH_BYTES as u64 => {
                 let mut i = 0;
@@ -224,7 +207,7 @@ impl Conn {
     /// Copies the path, and nothing that follows it.
     #[inline(always)]
     pub fn keep_path<B: Bytes + ?Sized>(&mut self, bytes: &B) {
-        let opened = head::open(bytes, 64);
+        let opened = head::open(bytes);
         let mut i = 0;
         while i < PATH_BYTES / 8 {
             let left = usize::from(self.path_len).saturating_sub(i * 8);
@@ -236,8 +219,8 @@ impl Conn {
 
     #[inline(always)]
     fn take_body(&mut self, len: u64) {
-        if self.body_left != BODY_UNKNOWN {
-            self.body_left -= if len > self.body_left { self.body_left } else { len };
+        if self.head.body_left != BODY_UNKNOWN {
+            self.head.body_left -= if len > self.head.body_left { self.head.body_left } else { len };
         }
     }
 

@@ -21,7 +21,7 @@ impl Conn {
         }
         match self.phase {
             READING => true,
-            RESPONDING | IDLE => self.pipelined != 0 || self.may_have_more != 0,
+            RESPONDING | IDLE => self.head.pipelined != 0 || self.head.may_have_more != 0,
             _ => false,
         }
     }
@@ -105,10 +105,10 @@ impl Conn {
         self.path_len = 0;
         self.path_hash = 0;
         self.method = Method::Other as u8;
-        if self.pipelined > 0 {
-            self.pipelined -= 1;
-            self.method = (self.pipelined_methods & 15) as u8;
-            self.pipelined_methods >>= 4;
+        if self.head.pipelined > 0 {
+            self.head.pipelined -= 1;
+            self.method = (self.head.pipelined_methods & 15) as u8;
+            self.head.pipelined_methods >>= 4;
         }
         self.status = head::status(bytes.word(0), bytes.word(8));
         self.sent(now_ns, retransmits);
@@ -124,7 +124,7 @@ impl Conn {
     #[inline(always)]
     fn is_next_response<B: Bytes + ?Sized>(&self, bytes: &B, has_bytes: bool) -> bool {
         has_bytes
-            && (self.pipelined != 0 || self.may_have_more != 0)
+            && (self.head.pipelined != 0 || self.head.may_have_more != 0)
             && head::status(bytes.word(0), bytes.word(8)) != 0
     }
 
@@ -136,7 +136,7 @@ impl Conn {
             self.flags |= FLAG_STREAM;
             return END_AFTER;
         }
-        let is_stream = (self.wants_stream != 0 && self.status < 300)
+        let is_stream = (self.head.wants_stream != 0 && self.status < 300)
             || (has_bytes && head::names_event_stream(bytes));
         if is_stream {
             self.flags |= FLAG_STREAM;

@@ -15,6 +15,27 @@ pub trait Bytes {
     fn byte(&self, at: usize) -> u8;
     /// The eight bytes from `at` on, the first in the lowest byte.
     fn word(&self, at: usize) -> u64;
+    /// Bytes of the message, of which the first [`HEAD_BYTES`] are at hand.
+    ///
+    /// A method and not an argument, so that the kernel loads it anew each
+    /// time: the verifier would otherwise follow what every comparison says
+    /// about it, through every turn of the scan.
+    fn total(&self) -> u64;
+
+    /// Calls [`scan_word`] for every word at hand until it returns true.
+    ///
+    /// The kernel does this with `bpf_loop`, whose body is verified once and
+    /// not once a turn.
+    #[inline(always)]
+    fn scan_words(&self, head: &mut Head) {
+        let mut word = 0;
+        while word < HEAD_BYTES / 8 {
+            if scan_word(self, word, head) {
+                break;
+            }
+            word += 1;
+        }
+    }
 }
 
 impl Bytes for [u8] {
@@ -28,6 +49,10 @@ impl Bytes for [u8] {
             *byte = self.byte(at + i);
         }
         u64::from_le_bytes(word)
+    }
+
+    fn total(&self) -> u64 {
+        self.len() as u64
     }
 }
 
@@ -185,7 +210,8 @@ pub const TELLING_BYTES: usize = 16;
 
 /// Looks at the first bytes of a message.
 #[inline(always)]
-pub fn open<B: Bytes + ?Sized>(bytes: &B, len: usize) -> Opened {
+pub fn open<B: Bytes + ?Sized>(bytes: &B) -> Opened {
+    let len = bytes.total();
     let word = bytes.word(0);
     let (method, name_len) = known_method(word);
     if name_len != 0 {
@@ -195,7 +221,7 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B, len: usize) -> Opened {
             || target == b'h'
             || target == b'*'
             || (method == Method::Connect as u8 && target > b' ');
-        if is_target && len > name_len + 1 {
+        if is_target && len > name_len as u64 + 1 {
             return Opened { opening: Opening::Request, method, target_at: name_len + 1 };
         }
     }
@@ -209,7 +235,7 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B, len: usize) -> Opened {
     if !first.is_ascii_uppercase() {
         return Opened { opening: Opening::Opaque, method: 0, target_at: 0 };
     }
-    if len < TELLING_BYTES {
+    if len < TELLING_BYTES as u64 {
         return Opened { opening: Opening::Short, method: 0, target_at: 0 };
     }
     // A token that is not in the list: letters, a space, a path.
@@ -238,6 +264,10 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B, len: usize) -> Opened {
 pub const BODY_UNKNOWN: u64 = u64::MAX;
 
 /// What the lines of a request's head say.
+///
+/// Part of a connection's state, so that the scan writes to memory that the
+/// verifier does not follow: values on its stack would multiply its states.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Bytes of the body that this read did not bring; [`BODY_UNKNOWN`] for
@@ -253,12 +283,37 @@ pub struct Head {
     pub may_have_more: u32,
     /// 1 once the end of the first head was seen.
     pub is_complete: u32,
+    /// 1 if nothing more could be learnt from what was at hand.
+    pub is_scanned: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+impl Head {
+    /// Nothing said yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            body_left: 0,
+            wants_stream: 0,
+            pipelined: 0,
+            pipelined_methods: 0,
+            may_have_more: 0,
+            is_complete: 0,
+            is_scanned: 0,
+            _pad: 0,
+        }
+    }
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 const NEWLINES: u64 = ONES * b'\n' as u64;
 const LOWER_CASE: u64 = ONES * 0x20;
+
+/// Ends of lines that are looked at in eight bytes. Three could only be blank
+/// lines, and the first of those ends the head.
+const LINES_PER_WORD: u32 = 2;
 
 /// Bytes of `word` that are zero have their high bit set; bytes above a zero
 /// byte may be set wrongly, so each is checked again.
@@ -267,49 +322,46 @@ fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-/// Reads the lines of a head of which `seen` bytes are in `bytes` and `len`
-/// were received (more than [`HEAD_BYTES`] are never looked at).
+/// Reads the lines of a head; more than [`HEAD_BYTES`] are never looked at.
 #[inline(always)]
-pub fn scan<B: Bytes + ?Sized>(bytes: &B, len: u64, head: &mut Head) {
-    let seen = if len > HEAD_BYTES as u64 { HEAD_BYTES } else { len as usize };
-    let mut words = 0;
-    while words < HEAD_BYTES / 8 {
-        let base = words * 8;
-        if base >= seen {
-            break;
-        }
-        words += 1;
-        let mut hits = zero_bytes(bytes.word(base) ^ NEWLINES);
-        while hits != 0 {
-            let at = base + (hits.trailing_zeros() / 8) as usize;
-            hits &= hits - 1;
-            if at + 1 > seen || bytes.byte(at) != b'\n' {
-                continue;
-            }
-            if line(bytes, at + 1, seen, len, head) {
-                return;
-            }
+pub fn scan<B: Bytes + ?Sized>(bytes: &B, head: &mut Head) {
+    bytes.scan_words(head);
+    if head.is_scanned == 0 {
+        // The end was not in sight: whether more follows is not known.
+        head.may_have_more = u32::from(bytes.total() > HEAD_BYTES as u64);
+    }
+}
+
+/// Looks at eight bytes for ends of lines. True if the scan is over.
+#[inline(always)]
+pub fn scan_word<B: Bytes + ?Sized>(bytes: &B, word: usize, head: &mut Head) -> bool {
+    let base = word * 8;
+    if base as u64 >= bytes.total() {
+        return true;
+    }
+    let mut hits = zero_bytes(bytes.word(base) ^ NEWLINES);
+    let mut lines = 0;
+    while lines < LINES_PER_WORD && hits != 0 {
+        let at = base + (hits.trailing_zeros() / 8) as usize;
+        hits &= hits - 1;
+        lines += 1;
+        if bytes.byte(at) == b'\n' && line(bytes, at + 1, head) {
+            head.is_scanned = 1;
+            return true;
         }
     }
-    // The end was not in sight: whether more follows is not known.
-    if head.is_complete == 0 || len > HEAD_BYTES as u64 {
-        head.may_have_more = u32::from(len > HEAD_BYTES as u64);
-    }
+    false
 }
 
 /// Looks at the line that begins at `at`. True if nothing more can be learnt.
 #[inline(always)]
-fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, seen: usize, len: u64, head: &mut Head) -> bool {
-    if at >= seen {
-        return false;
-    }
+fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, head: &mut Head) -> bool {
     let word = bytes.word(at);
     if word & 0xffff == 0x0a0d {
-        return end_of_head(bytes, at + 2, seen, len, head);
+        return end_of_head(bytes, at + 2, head);
     }
     if head.is_complete != 0 {
-        // Headers of pipelined requests: only their ends matter. A pipelined
-        // request with a body ends the scan at the next request's method.
+        // Headers of pipelined requests: only their ends matter.
         return false;
     }
     let folded = word | LOWER_CASE;
@@ -331,14 +383,8 @@ fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, seen: usize, len: u64, head: &m
 
 /// The blank line: `at` is where the body, or the next request, begins.
 #[inline(always)]
-fn end_of_head<B: Bytes + ?Sized>(
-    bytes: &B,
-    at: usize,
-    seen: usize,
-    len: u64,
-    head: &mut Head,
-) -> bool {
-    let rest = len - if at as u64 > len { len } else { at as u64 };
+fn end_of_head<B: Bytes + ?Sized>(bytes: &B, at: usize, head: &mut Head) -> bool {
+    let rest = bytes.total().saturating_sub(at as u64);
     if head.is_complete == 0 {
         head.is_complete = 1;
         if head.body_left == BODY_UNKNOWN {
@@ -347,14 +393,14 @@ fn end_of_head<B: Bytes + ?Sized>(
         if head.body_left > 0 {
             // What follows is the body; requests behind it are not looked for.
             head.may_have_more = u32::from(rest > head.body_left);
-            head.body_left -= if rest > head.body_left { head.body_left } else { rest };
+            head.body_left = head.body_left.saturating_sub(rest);
             return true;
         }
     }
     if rest == 0 {
         return true;
     }
-    if at >= seen || head.pipelined >= MAX_PIPELINED {
+    if at >= HEAD_BYTES || head.pipelined >= MAX_PIPELINED {
         head.may_have_more = 1;
         return true;
     }
@@ -452,9 +498,11 @@ pub fn names_event_stream<B: Bytes + ?Sized>(bytes: &B) -> bool {
     let mut base = 8;
     while base < 40 {
         let mut hits = zero_bytes(bytes.word(base) ^ NEWLINES);
-        while hits != 0 {
+        let mut lines = 0;
+        while lines < LINES_PER_WORD && hits != 0 {
             let at = base + (hits.trailing_zeros() / 8) as usize + 1;
             hits &= hits - 1;
+            lines += 1;
             if bytes.word(at) | LOWER_CASE == word_of(b"content-")
                 && bytes.word(at + 8) | LOWER_CASE == word_of(b"type: te")
                 && bytes.word(at + 16) | LOWER_CASE == word_of(b"xt/event")

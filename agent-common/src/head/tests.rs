@@ -8,12 +8,12 @@ use std::vec::Vec;
 
 fn scanned(text: &str) -> Head {
     let mut head = Head::default();
-    scan(text.as_bytes(), text.len() as u64, &mut head);
+    scan(text.as_bytes(), &mut head);
     head
 }
 
 fn opened(text: &str) -> Opened {
-    open(text.as_bytes(), text.len())
+    open(text.as_bytes())
 }
 
 #[test]
@@ -112,9 +112,9 @@ proptest! {
     #[test]
     fn hostile_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let mut head = Head::default();
-        scan(&bytes[..], bytes.len() as u64, &mut head);
+        scan(&bytes[..], &mut head);
         prop_assert!(head.pipelined <= MAX_PIPELINED);
-        let _ = open(&bytes[..], bytes.len());
+        let _ = open(&bytes[..]);
         prop_assert!(path(&bytes[..], 0).len <= PATH_BYTES);
     }
 

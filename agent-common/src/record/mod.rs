@@ -19,13 +19,15 @@ pub enum RecordKind {
     Exec = 3,
     /// [`process::ProcessRecord`]: the last thread of a process ended.
     Exit = 4,
-    /// [`process::ProcessRecord`]: a process began to listen, or served its
-    /// first request.
+    /// [`process::ProcessRecord`]: a process of a selected cgroup served its
+    /// first request, or was found to listen.
     Serves = 5,
     /// [`cgroup::CgroupRecord`]: a cgroup was made.
     CgroupMade = 6,
     /// [`cgroup::CgroupRecord`]: a cgroup was removed.
     CgroupRemoved = 7,
+    /// [`process::ProcessRecord`]: any process began to listen.
+    Listens = 8,
 }
 
 impl RecordKind {
@@ -40,6 +42,7 @@ impl RecordKind {
             5 => Self::Serves,
             6 => Self::CgroupMade,
             7 => Self::CgroupRemoved,
+            8 => Self::Listens,
             _ => return None,
         })
     }

@@ -1,0 +1,151 @@
+//! Connection state in socket storage: found, made, taken away.
+//!
+//! Storage goes with its socket, so nothing is evicted and no address is
+//! confused with another; a count of live ones bounds it.
+
+use agent_common::conn::{Conn, ROLE_CLIENT, ROLE_SERVER};
+use agent_common::counter::tcp::Scope;
+use agent_common::limits::MAX_CONNECTIONS;
+use agent_common::policy::NO_SERVICE;
+use agent_common::stats::Loss;
+use aya_ebpf::helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get};
+
+use crate::filter::{self, CANDIDATE, CREATE, IGNORED, TaskState};
+use crate::kernel::sock::Sock;
+use crate::kernel::task::Task;
+use crate::maps::{self, CONNECTIONS, LISTENERS, LIVE};
+use crate::{atomic, stats};
+
+/// The state of a connection, if it has any.
+#[inline(always)]
+pub(crate) fn find(sk: Sock) -> Option<&'static mut Conn> {
+    storage(sk, 0)
+}
+
+/// The state of a connection that the current task reads or writes: found,
+/// made if the task is watched, dropped if it no longer is.
+#[inline(always)]
+pub(crate) fn of_current(sk: Sock, task: Task) -> Option<(&'static mut Conn, &'static mut TaskState)> {
+    match find(sk) {
+        Some(conn) => {
+            let state = filter::judge(task)?;
+            if conn.generation != filter::generation() {
+                if state.verdict == IGNORED {
+                    remove(sk);
+                    return None;
+                }
+                conn.generation = filter::generation();
+                conn.service = state.service;
+            }
+            Some((conn, state))
+        }
+        None => {
+            let state = filter::judge(task)?;
+            if state.verdict == IGNORED || !sk.is_tcp() {
+                return None;
+            }
+            let role = if is_server(sk) { ROLE_SERVER } else { ROLE_CLIENT };
+            let conn = make(sk, state.service, role)?;
+            Some((conn, state))
+        }
+    }
+}
+
+/// Whether this end of a connection belongs to a socket that listens.
+#[inline(always)]
+fn is_server(sk: Sock) -> bool {
+    LISTENERS.get_ptr(sk.listener_key()).is_some()
+}
+
+/// Service of the process that listens on this end's port, if one does that is
+/// watched.
+#[inline(always)]
+pub(crate) fn listener_service(sk: Sock) -> Option<u16> {
+    // SAFETY: a map value; the agent replaces it whole.
+    let listener = unsafe { LISTENERS.get(sk.listener_key()) }?;
+    if listener.service == NO_SERVICE { None } else { Some(listener.service) }
+}
+
+/// Makes state for a connection.
+#[inline(always)]
+pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn> {
+    let live = LIVE.get_ptr_mut(0)?;
+    // SAFETY: a map value.
+    if unsafe { live.read_volatile() } >= u64::from(MAX_CONNECTIONS) {
+        stats::lose(Loss::ConnectionLimit);
+        return None;
+    }
+    let Some(conn) = storage(sk, CREATE) else {
+        stats::lose(Loss::SocketStorage);
+        return None;
+    };
+    // SAFETY: a map value.
+    unsafe { atomic::add(live, 1) };
+    // New storage is zeroed, which is what `Conn::new` says but for these.
+    conn.service = service;
+    conn.role = role;
+    conn.generation = filter::generation();
+    conn.scope = scope(sk) as u8;
+    Some(conn)
+}
+
+/// Takes a connection's state away.
+#[inline(always)]
+pub(crate) fn remove(sk: Sock) {
+    // SAFETY: a live socket.
+    let result =
+        unsafe { bpf_sk_storage_delete(maps::as_ptr(&CONNECTIONS), sk.as_ptr().cast_mut().cast()) };
+    if result == 0
+        && let Some(live) = LIVE.get_ptr_mut(0)
+    {
+        // SAFETY: a map value. Adding all ones takes one away.
+        unsafe { atomic::add(live, u64::MAX) };
+    }
+}
+
+/// A process that serves is watched from now on. True if it is.
+#[inline(always)]
+pub(crate) fn is_served_by(state: &mut TaskState, sk: Sock, task: Task) -> bool {
+    if state.verdict == CANDIDATE {
+        if !filter::promote(state, task.tgid()) {
+            return false;
+        }
+        crate::emit::process(
+            agent_common::record::RecordKind::Serves,
+            task,
+            sk.local_port(),
+            sk.netns(),
+        );
+    }
+    true
+}
+
+/// Loopback addresses, or the same address at both ends, say that the peer is
+/// on this node; nothing else can be told here.
+#[inline(always)]
+fn scope(sk: Sock) -> Scope {
+    const V4_MAPPED: u64 = 0xffff_0000;
+    const IPV6_LOOPBACK_LOW: u64 = 1 << 56;
+    let (local, remote) = sk.addresses();
+    let is_v4 = remote[0] == 0 && remote[1] & 0xffff_ffff == V4_MAPPED;
+    let is_loopback = (is_v4 && (remote[1] >> 32) & 0xff == 127)
+        || (remote[0] == 0 && remote[1] == IPV6_LOOPBACK_LOW)
+        || (local[0] == remote[0] && local[1] == remote[1]);
+    if is_loopback { Scope::Loopback } else { Scope::Unknown }
+}
+
+#[inline(always)]
+fn storage(sk: Sock, flags: u64) -> Option<&'static mut Conn> {
+    // SAFETY: the helper takes any socket and gives null or its storage, which
+    // lives as long as the socket.
+    unsafe {
+        bpf_sk_storage_get(
+            maps::as_ptr(&CONNECTIONS),
+            sk.as_ptr().cast_mut().cast(),
+            core::ptr::null_mut(),
+            flags,
+        )
+        .cast::<Conn>()
+        .as_mut()
+    }
+}

@@ -1,0 +1,75 @@
+//! The only door to the ring. What cannot be reserved is counted as lost.
+//!
+//! The reader is never woken: a wake-up costs more than the request's whole
+//! accounting, and the reader drains every few milliseconds anyway.
+
+use agent_common::record::RecordKind;
+use agent_common::record::process::ProcessRecord;
+use agent_common::stats::Loss;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
+
+use crate::kernel::task::Task;
+use crate::maps::{self, RING};
+use crate::stats;
+
+/// `BPF_RB_NO_WAKEUP`
+const NO_WAKEUP: u64 = 1;
+
+/// A reserved record. It must be submitted on every path.
+pub(crate) struct Slot<T> {
+    at: *mut T,
+}
+
+/// Room for one record.
+#[inline(always)]
+pub(crate) fn reserve<T>() -> Option<Slot<T>> {
+    // SAFETY: a constant size; the result is null or that many bytes.
+    let at = unsafe { bpf_ringbuf_reserve(maps::as_ptr(&RING), size_of::<T>() as u64, 0) }.cast::<T>();
+    if at.is_null() { None } else { Some(Slot { at }) }
+}
+
+impl<T> Slot<T> {
+    /// The record's memory, not initialised.
+    #[inline(always)]
+    pub(crate) const fn as_ptr(&self) -> *mut T {
+        self.at
+    }
+
+    /// Hands the record over.
+    ///
+    /// # Safety
+    ///
+    /// Every byte of the record was written.
+    #[inline(always)]
+    pub(crate) unsafe fn submit(self) {
+        // SAFETY: reserved above and given away here.
+        unsafe { bpf_ringbuf_submit(self.at.cast(), NO_WAKEUP) }
+    }
+}
+
+/// Says something about a process.
+#[inline(always)]
+pub(crate) fn process(kind: RecordKind, task: Task, port: u16, netns: u32) {
+    let Some(slot) = reserve::<ProcessRecord>() else {
+        stats::lose(Loss::RingProcess);
+        return;
+    };
+    let record = ProcessRecord {
+        kind: kind as u8,
+        _pad: 0,
+        port,
+        tgid: task.tgid(),
+        // SAFETY: a helper without arguments.
+        ktime_ns: unsafe { bpf_ktime_get_ns() },
+        cgroup_id: task.cgroup_id(),
+        start_boottime_ns: task.process_start_ns(),
+        netns,
+        _pad2: 0,
+    };
+    // SAFETY: the whole record is written.
+    unsafe {
+        slot.as_ptr().write(record);
+        slot.submit();
+    }
+}

@@ -1,0 +1,150 @@
+//! Whom to look at. Every hook asks here first, and most are told to leave.
+//!
+//! The verdict about a task is kept in its task storage with the generation of
+//! the policies that it was made under, so an ignored task costs one storage
+//! look-up. A task of a selected cgroup is a candidate until its process
+//! listens or serves.
+
+use agent_common::policy::{PROCESS_GO, PROCESS_IGNORED, ProcessPolicy};
+use agent_common::stats::Loss;
+use aya_ebpf::helpers::generated::bpf_task_storage_get;
+
+use crate::kernel::task::Task;
+use crate::maps::{self, CGROUPS, CONTROL, PROCESSES, TASKS};
+use crate::{globals, stats};
+
+/// `BPF_LOCAL_STORAGE_GET_F_CREATE`
+pub(crate) const CREATE: u64 = 1;
+
+/// Not looked at.
+pub(crate) const IGNORED: u8 = 1;
+/// In a selected cgroup; its process has not listened or served.
+pub(crate) const CANDIDATE: u8 = 2;
+/// Its process is watched.
+pub(crate) const WATCHED: u8 = 3;
+
+/// What is kept of a task.
+#[repr(C)]
+pub(crate) struct TaskState {
+    /// Generation of the policies that the verdict was made under.
+    generation: u32,
+    /// Service, if it is not ignored.
+    pub(crate) service: u16,
+    /// [`IGNORED`], [`CANDIDATE`] or [`WATCHED`]; 0 at first.
+    pub(crate) verdict: u8,
+    /// 1 if its process runs Go.
+    pub(crate) is_go: u8,
+    /// Where its goroutine is, see `ProcessPolicy`.
+    pub(crate) g_tls_offset: i32,
+    /// See `ProcessPolicy`.
+    pub(crate) goid_offset: u32,
+    /// Requests that this thread has read and that are not over.
+    pub(crate) open_requests: u32,
+    /// System call that it is in, by the syscalls lane; -1 in none.
+    pub(crate) syscall: i32,
+    /// When it became ready to run; 0 while it runs or is blocked.
+    pub(crate) ready_ns: u64,
+    /// When it was switched out blocked; 0 otherwise.
+    pub(crate) blocked_ns: u64,
+    /// Why, an `OffCpu` by number plus one; 0 if it does not count.
+    pub(crate) blocked_on: u32,
+    /// 1 if it was throttled when it was switched out.
+    pub(crate) is_throttled: u32,
+    /// When its system call began.
+    pub(crate) syscall_ns: u64,
+}
+
+/// The policies' generation.
+#[inline(always)]
+pub(crate) fn generation() -> u32 {
+    match CONTROL.get(0) {
+        // Volatile: the agent writes it while programs run.
+        // SAFETY: a map value.
+        Some(control) => unsafe { core::ptr::read_volatile(&raw const control.generation) },
+        None => 0,
+    }
+}
+
+/// The state of a task if it has any; for hooks that must not allocate.
+#[inline(always)]
+pub(crate) fn peek(task: Task) -> Option<&'static mut TaskState> {
+    state(task, 0)
+}
+
+/// The state of a task with a verdict that holds.
+#[inline(always)]
+pub(crate) fn judge(task: Task) -> Option<&'static mut TaskState> {
+    let Some(state) = state(task, CREATE) else {
+        stats::lose(Loss::TaskStorage);
+        return None;
+    };
+    refresh(state, task);
+    Some(state)
+}
+
+/// Makes the verdict again if the policies changed, or if it may turn out
+/// otherwise by now.
+#[inline(always)]
+pub(crate) fn refresh(state: &mut TaskState, task: Task) {
+    let generation = generation();
+    if state.generation == generation && state.verdict != CANDIDATE && state.verdict != 0 {
+        return;
+    }
+    state.generation = generation;
+    let tgid = task.tgid();
+    // SAFETY: a map value; the agent replaces values whole.
+    if let Some(policy) = unsafe { PROCESSES.get(&tgid) } {
+        let is_ignored = policy.flags & PROCESS_IGNORED != 0;
+        state.verdict = if is_ignored { IGNORED } else { WATCHED };
+        state.service = policy.service;
+        state.is_go = u8::from(policy.flags & PROCESS_GO != 0);
+        state.g_tls_offset = policy.g_tls_offset;
+        state.goid_offset = policy.goid_offset;
+        return;
+    }
+    state.verdict = IGNORED;
+    state.goid_offset = 0;
+    state.is_go = 0;
+    if tgid == globals::AGENT_TGID.load() {
+        return;
+    }
+    // SAFETY: a map value.
+    if let Some(policy) = unsafe { CGROUPS.get(&task.cgroup_id()) } {
+        state.verdict = CANDIDATE;
+        state.service = policy.service;
+    }
+}
+
+/// Drops a verdict: it is made again at the next look.
+#[inline(always)]
+pub(crate) const fn forget(state: &mut TaskState) {
+    state.verdict = 0;
+}
+
+/// A candidate's process turned out to serve. True if this made it watched.
+#[inline(always)]
+pub(crate) fn promote(state: &mut TaskState, tgid: u32) -> bool {
+    let policy = ProcessPolicy { service: state.service, ..ProcessPolicy::default() };
+    if PROCESSES.insert(&tgid, &policy, 0).is_err() {
+        stats::lose(Loss::Processes);
+        return false;
+    }
+    state.verdict = WATCHED;
+    true
+}
+
+#[inline(always)]
+fn state(task: Task, flags: u64) -> Option<&'static mut TaskState> {
+    // SAFETY: the helper takes any task and gives null or its storage, which
+    // lives as long as the task.
+    unsafe {
+        bpf_task_storage_get(
+            maps::as_ptr(&TASKS),
+            task.as_ptr().cast_mut().cast(),
+            core::ptr::null_mut(),
+            flags,
+        )
+        .cast::<TaskState>()
+        .as_mut()
+    }
+}

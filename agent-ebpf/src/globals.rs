@@ -1,0 +1,117 @@
+//! Read-only values that the loader sets before the programs are loaded.
+//!
+//! Field offsets come from the running kernel's BTF. The section is frozen, so
+//! the verifier sees constants: it checks each access against the kernel's
+//! types, and drops code behind a switch that is off.
+
+use aya_ebpf::Global;
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            pub(crate) static $name: Global<u32> = Global::new(0);
+        )*
+    };
+}
+
+offsets! {
+    /// `task_struct.pid`
+    TASK_PID;
+    /// `task_struct.tgid`
+    TASK_TGID;
+    /// `task_struct.group_leader`
+    TASK_GROUP_LEADER;
+    /// `task_struct.start_boottime`
+    TASK_START_BOOTTIME;
+    /// `task_struct.cgroups`
+    TASK_CGROUPS;
+    /// `task_struct.thread.fsbase` (x86-64)
+    TASK_FSBASE;
+    /// `task_struct.throttled` (6.18); 0 where it does not exist.
+    TASK_THROTTLED;
+    /// `task_struct.flags`
+    TASK_FLAGS;
+    /// Byte of `task_struct.in_iowait` (a bit field).
+    TASK_IN_IOWAIT;
+    /// Its bit in that byte, as a mask.
+    TASK_IN_IOWAIT_MASK;
+    /// Byte of `task_struct.in_memstall`; mask 0 where it does not exist.
+    TASK_IN_MEMSTALL;
+    /// Its bit in that byte, as a mask.
+    TASK_IN_MEMSTALL_MASK;
+    /// `task_struct.__state`, or `state` before 5.14.
+    TASK_STATE;
+    /// `css_set.dfl_cgrp`
+    CSS_SET_DFL_CGRP;
+    /// The chosen controller's place in `css_set.subsys`.
+    CSS_SET_SUBSYS;
+    /// `cgroup_subsys_state.cgroup`
+    CSS_CGROUP;
+    /// `cgroup.kn`
+    CGROUP_KN;
+    /// `cgroup.root`
+    CGROUP_ROOT;
+    /// `cgroup_root.hierarchy_id`
+    CGROUP_ROOT_HIERARCHY_ID;
+    /// `kernfs_node.id`
+    KERNFS_NODE_ID;
+    /// `sock.__sk_common.skc_family`
+    SOCK_FAMILY;
+    /// `sock.__sk_common.skc_state`
+    SOCK_STATE;
+    /// `sock.__sk_common.skc_num`
+    SOCK_NUM;
+    /// `sock.__sk_common.skc_dport`
+    SOCK_DPORT;
+    /// `sock.__sk_common.skc_rcv_saddr`
+    SOCK_RCV_SADDR;
+    /// `sock.__sk_common.skc_daddr`
+    SOCK_DADDR;
+    /// `sock.__sk_common.skc_v6_rcv_saddr`
+    SOCK_V6_RCV_SADDR;
+    /// `sock.__sk_common.skc_v6_daddr`
+    SOCK_V6_DADDR;
+    /// `sock.__sk_common.skc_net.net`
+    SOCK_NET;
+    /// `net.ns.inum`
+    NET_INUM;
+    /// `sock.sk_err`
+    SOCK_ERR;
+    /// `sock.sk_protocol`
+    SOCK_PROTOCOL;
+    /// `tcp_sock.srtt_us`, microseconds times eight
+    TCP_SRTT_US;
+    /// `tcp_sock.mdev_us`, microseconds times four
+    TCP_MDEV_US;
+    /// `tcp_sock.total_retrans`
+    TCP_TOTAL_RETRANS;
+    /// `tcp_sock.segs_out`
+    TCP_SEGS_OUT;
+    /// `tcp_sock.delivered`
+    TCP_DELIVERED;
+    /// `tcp_sock.rcv_nxt`
+    TCP_RCV_NXT;
+    /// `tcp_sock.copied_seq`
+    TCP_COPIED_SEQ;
+
+    /// 1 if cgroup ids are those of a version 1 hierarchy.
+    IS_CGROUP_V1;
+    /// The hierarchy whose cgroups are reported; 0 is version 2.
+    HIERARCHY_ID;
+    /// Process id of the agent, never watched.
+    AGENT_TGID;
+    /// 1 if the sockets lane is on.
+    HAS_SOCKETS_LANE;
+    /// 1 if the tcp lane is on.
+    HAS_TCP_LANE;
+    /// 1 if `tcp_retransmit_skb` has an error argument (6.18).
+    HAS_RETRANSMIT_ERROR;
+    /// 1 if the fourth argument of `sched_switch` exists (5.18).
+    HAS_SWITCH_STATE;
+}
+
+/// A request whose last send is this long ago is taken as over by the sweep.
+#[unsafe(no_mangle)]
+pub(crate) static SWEEP_IDLE_NS: Global<u64> = Global::new(1_000_000_000);

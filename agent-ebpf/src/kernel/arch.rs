@@ -1,0 +1,100 @@
+//! What is particular to x86-64: registers of the system call that a hook runs
+//! in, and where its buffer is.
+//!
+//! The user's registers lie at the top of the kernel stack, so the buffer of
+//! the call is known without a hook on the call itself.
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_task_pt_regs};
+
+use super::task::Task;
+
+/// Offsets in `struct pt_regs` (arch/x86/include/asm/ptrace.h; ABI).
+const RSI: usize = 13 * 8;
+const ORIG_RAX: usize = 15 * 8;
+const CS: usize = 17 * 8;
+
+/// Code segment of a 64-bit process. Calls of 32-bit ones have other numbers.
+const USER64_CS: u64 = 0x33;
+
+/// System call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
+pub(crate) mod nr {
+    pub(crate) const READ: i64 = 0;
+    pub(crate) const WRITE: i64 = 1;
+    pub(crate) const READV: i64 = 19;
+    pub(crate) const WRITEV: i64 = 20;
+    pub(crate) const SENDTO: i64 = 44;
+    pub(crate) const RECVFROM: i64 = 45;
+    pub(crate) const SENDMSG: i64 = 46;
+    pub(crate) const RECVMSG: i64 = 47;
+}
+
+/// Offset of `msg_iov` in `struct msghdr`.
+const MSG_IOV: u64 = 16;
+
+/// A task's user registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers {
+    at: *const u8,
+}
+
+impl Registers {
+    /// Those of `task`.
+    #[inline(always)]
+    pub(crate) fn of(task: Task) -> Self {
+        // SAFETY: the helper takes any task.
+        let at = unsafe { bpf_task_pt_regs(task.as_ptr().cast_mut().cast()) };
+        Self { at: at as *const u8 }
+    }
+
+    #[inline(always)]
+    fn read(self, offset: usize) -> u64 {
+        // SAFETY: eight bytes of `struct pt_regs`, at an offset that is ABI.
+        unsafe { self.at.add(offset).cast::<u64>().read_volatile() }
+    }
+
+    /// Number of the system call that the task is in; negative if it is in
+    /// none (an interrupt or exception leaves -1), or runs 32-bit code.
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> i64 {
+        if self.read(CS) != USER64_CS {
+            return -1;
+        }
+        self.read(ORIG_RAX).cast_signed()
+    }
+
+    /// The buffer of a call that reads or writes, with its length if the call
+    /// names it apart: address and bytes. `None` for calls whose buffer is
+    /// elsewhere (sendfile, splice, `io_uring`).
+    #[inline(always)]
+    pub(crate) fn buffer(self, len: u64) -> Option<(u64, u64)> {
+        let second = self.read(RSI);
+        match self.syscall() {
+            nr::READ | nr::WRITE | nr::RECVFROM | nr::SENDTO => Some((second, len)),
+            nr::READV | nr::WRITEV => first_vector(second, len),
+            nr::RECVMSG | nr::SENDMSG => {
+                let vectors = read_user_word(second + MSG_IOV)?;
+                first_vector(vectors, len)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first `struct iovec` at `at`, cut to `len` bytes.
+#[inline(always)]
+fn first_vector(at: u64, len: u64) -> Option<(u64, u64)> {
+    let base = read_user_word(at)?;
+    let room = read_user_word(at + 8)?;
+    Some((base, if room < len { room } else { len }))
+}
+
+/// Eight bytes of the current process.
+#[inline(always)]
+pub(crate) fn read_user_word(at: u64) -> Option<u64> {
+    let mut word = 0u64;
+    // SAFETY: eight bytes of stack.
+    let result = unsafe {
+        bpf_probe_read_user(core::ptr::from_mut(&mut word).cast(), 8, at as *const _)
+    };
+    if result == 0 { Some(word) } else { None }
+}

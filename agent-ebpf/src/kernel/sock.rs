@@ -1,0 +1,199 @@
+//! `struct sock` and `struct tcp_sock`.
+
+use agent_common::policy::ListenerKey;
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+
+use super::field;
+use crate::globals;
+
+/// `AF_INET`
+pub(crate) const AF_INET: u16 = 2;
+/// `AF_INET6`
+pub(crate) const AF_INET6: u16 = 10;
+/// `IPPROTO_TCP`
+const IPPROTO_TCP: u16 = 6;
+
+/// `TCP_ESTABLISHED` and its neighbours (include/net/tcp_states.h).
+pub(crate) mod state {
+    pub(crate) const ESTABLISHED: i32 = 1;
+    pub(crate) const SYN_SENT: i32 = 2;
+    pub(crate) const SYN_RECV: i32 = 3;
+    pub(crate) const FIN_WAIT1: i32 = 4;
+    pub(crate) const CLOSE: i32 = 7;
+    pub(crate) const LAST_ACK: i32 = 9;
+    pub(crate) const LISTEN: i32 = 10;
+}
+
+/// A socket, by the pointer that a hook gave.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock {
+    at: *const u8,
+}
+
+impl Sock {
+    /// A hook's `struct sock *` argument.
+    #[inline(always)]
+    pub(crate) const fn from_arg(at: *const u8) -> Self {
+        Self { at }
+    }
+
+    /// The pointer, for helpers.
+    #[inline(always)]
+    pub(crate) const fn as_ptr(self) -> *const u8 {
+        self.at
+    }
+
+    /// Address family.
+    #[inline(always)]
+    pub(crate) fn family(self) -> u16 {
+        // SAFETY: two bytes of a live socket.
+        unsafe { field(self.at, &globals::SOCK_FAMILY) }
+    }
+
+    /// Whether it is a TCP socket over IPv4 or IPv6.
+    #[inline(always)]
+    pub(crate) fn is_tcp(self) -> bool {
+        let family = self.family();
+        if family != AF_INET && family != AF_INET6 {
+            return false;
+        }
+        // SAFETY: two bytes of a full socket (bits of a word before 5.6).
+        let protocol: u16 = unsafe { field(self.at, &globals::SOCK_PROTOCOL) };
+        protocol == IPPROTO_TCP
+    }
+
+    /// TCP state.
+    #[inline(always)]
+    pub(crate) fn state(self) -> i32 {
+        // SAFETY: one byte of a live socket.
+        let state: u8 = unsafe { field(self.at, &globals::SOCK_STATE) };
+        i32::from(state)
+    }
+
+    /// Local port, host order.
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u16 {
+        // SAFETY: two bytes of a live socket.
+        unsafe { field(self.at, &globals::SOCK_NUM) }
+    }
+
+    /// Remote port, host order.
+    #[inline(always)]
+    pub(crate) fn remote_port(self) -> u16 {
+        // SAFETY: two bytes of a live socket, network order.
+        let port: u16 = unsafe { field(self.at, &globals::SOCK_DPORT) };
+        port.swap_bytes()
+    }
+
+    /// `sk_err`: the error that ended it.
+    #[inline(always)]
+    pub(crate) fn error(self) -> i32 {
+        // SAFETY: four bytes of a live socket.
+        unsafe { field(self.at, &globals::SOCK_ERR) }
+    }
+
+    /// Inode of its network namespace.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        // SAFETY: a live socket has a namespace.
+        unsafe {
+            let net: *const u8 = field(self.at, &globals::SOCK_NET);
+            field(net, &globals::NET_INUM)
+        }
+    }
+
+    /// Where it, or the listener that it came from, listens.
+    #[inline(always)]
+    pub(crate) fn listener_key(self) -> ListenerKey {
+        ListenerKey { netns: self.netns(), port: self.local_port(), _pad: 0 }
+    }
+
+    /// Local and remote address as IPv6 or v4-mapped, each as two words in
+    /// network order.
+    #[inline(always)]
+    pub(crate) fn addresses(self) -> ([u64; 2], [u64; 2]) {
+        // SAFETY: the addresses of a live socket, by family.
+        unsafe {
+            if self.family() == AF_INET6 {
+                let local = [
+                    field::<u64, u8>(self.at, &globals::SOCK_V6_RCV_SADDR),
+                    field::<u64, u8>(self.at.add(8), &globals::SOCK_V6_RCV_SADDR),
+                ];
+                let remote = [
+                    field::<u64, u8>(self.at, &globals::SOCK_V6_DADDR),
+                    field::<u64, u8>(self.at.add(8), &globals::SOCK_V6_DADDR),
+                ];
+                return (local, remote);
+            }
+            let local: u32 = field(self.at, &globals::SOCK_RCV_SADDR);
+            let remote: u32 = field(self.at, &globals::SOCK_DADDR);
+            ([0, mapped(local)], [0, mapped(remote)])
+        }
+    }
+
+    /// The TCP part; `None` for request and time-wait sockets.
+    #[inline(always)]
+    pub(crate) fn tcp(self) -> Option<Tcp> {
+        // SAFETY: the helper takes any socket and gives null for what is no
+        // full TCP socket.
+        let at = unsafe { bpf_skc_to_tcp_sock(self.at.cast_mut().cast()) };
+        if at.is_null() { None } else { Some(Tcp { at: at.cast::<u8>().cast_const() }) }
+    }
+}
+
+/// The second half of a v4-mapped address: `::ffff:a.b.c.d`.
+#[inline(always)]
+const fn mapped(address_be: u32) -> u64 {
+    ((address_be as u64) << 32) | 0xffff_0000
+}
+
+/// `struct tcp_sock`.
+#[derive(Clone, Copy)]
+pub(crate) struct Tcp {
+    at: *const u8,
+}
+
+impl Tcp {
+    #[inline(always)]
+    fn read(self, offset: &aya_ebpf::Global<u32>) -> u32 {
+        // SAFETY: four bytes of a live TCP socket.
+        unsafe { field(self.at, offset) }
+    }
+
+    /// Smoothed round-trip time, microseconds.
+    #[inline(always)]
+    pub(crate) fn srtt_us(self) -> u32 {
+        self.read(&globals::TCP_SRTT_US) >> 3
+    }
+
+    /// Mean deviation of the round-trip time, microseconds: what `ss` prints
+    /// second. (`rttvar_us` has a floor of 200 ms and is not this.)
+    #[inline(always)]
+    pub(crate) fn mdev_us(self) -> u32 {
+        self.read(&globals::TCP_MDEV_US) >> 2
+    }
+
+    /// Segments sent again since the connection began.
+    #[inline(always)]
+    pub(crate) fn retransmits(self) -> u32 {
+        self.read(&globals::TCP_TOTAL_RETRANS)
+    }
+
+    /// Segments sent since the connection began.
+    #[inline(always)]
+    pub(crate) fn segments_out(self) -> u32 {
+        self.read(&globals::TCP_SEGS_OUT)
+    }
+
+    /// Segments that the peer has confirmed.
+    #[inline(always)]
+    pub(crate) fn delivered(self) -> u32 {
+        self.read(&globals::TCP_DELIVERED)
+    }
+
+    /// Whether data waits to be read.
+    #[inline(always)]
+    pub(crate) fn has_unread(self) -> bool {
+        self.read(&globals::TCP_RCV_NXT) != self.read(&globals::TCP_COPIED_SEQ)
+    }
+}

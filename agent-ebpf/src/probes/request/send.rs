@@ -1,0 +1,69 @@
+//! `sock_send_length`: bytes were handed to TCP. Responses, and their status.
+
+use agent_common::conn::{BEGIN_PIPELINED, END, END_AFTER, LATE, ROLE_SERVER};
+use agent_common::stats::{Loss, Program};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use super::finish;
+use crate::kernel::arch::Registers;
+use crate::kernel::sock::Sock;
+use crate::kernel::task::Task;
+use crate::{connections, scratch, stats};
+
+/// Bytes of a response's head that are looked at, at most.
+const RESPONSE_BYTES: u64 = 64;
+
+// match-proto: v6.3..: void sock_send_length(struct sock *sk, int ret, int flags)
+#[btf_tracepoint(function = "sock_send_length")]
+fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    stats::run(Program::SockSendLength, || send(&ctx))
+}
+
+#[inline(always)]
+fn send(ctx: &BtfTracePointContext) {
+    let result: i32 = ctx.arg(1);
+    if result <= 0 {
+        return;
+    }
+    let sk = Sock::from_arg(ctx.arg(0));
+    let task = Task::current();
+    let Some((conn, _)) = connections::of_current(sk, task) else {
+        return;
+    };
+    if conn.role != ROLE_SERVER {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let len = result.cast_unsigned() as u64;
+    let Some(mut room) = scratch::take(len) else {
+        return;
+    };
+    let mut has_bytes = false;
+    if conn.wants_sent() {
+        match Registers::of(task).buffer(len) {
+            Some((from, bytes)) => {
+                let bytes = if bytes > RESPONSE_BYTES { RESPONSE_BYTES } else { bytes };
+                has_bytes = room.fill(0, from, bytes);
+                if !has_bytes {
+                    stats::lose(Loss::UserRead);
+                }
+            }
+            None => stats::lose(Loss::UnparsedCall),
+        }
+    }
+    let retransmits = sk.tcp().map_or(0, |tcp| tcp.retransmits());
+    let action = conn.on_send(&room, has_bytes, len, now_ns, retransmits);
+    if action & (END | END_AFTER) != 0 {
+        finish::finish(conn, sk, now_ns);
+        conn.after_cut();
+    }
+    if action & BEGIN_PIPELINED != 0 {
+        conn.begin_pipelined(&room, len, now_ns, retransmits);
+    }
+    if action & LATE != 0 {
+        stats::lose(Loss::LateResponse);
+    }
+}

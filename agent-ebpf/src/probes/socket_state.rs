@@ -1,0 +1,135 @@
+//! Connections as they open and close, for the sockets and tcp lanes.
+//!
+//! - hook: `inet_sock_set_state` (4.16)
+//! - keeps: `LISTENERS`, and the state of connections to and from watched
+//!   processes
+//! - emits: `ProcessRecord` when a process begins to listen
+//! - rate: four runs a connection
+
+use agent_common::conn::{END, ROLE_CLIENT, ROLE_SERVER};
+use agent_common::policy::{Listener, NO_SERVICE};
+use agent_common::record::RecordKind;
+use agent_common::stats::{Loss, Program};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use super::request;
+use crate::filter::{CANDIDATE, IGNORED};
+use crate::kernel::sock::{Sock, state};
+use crate::kernel::task::Task;
+use crate::maps::LISTENERS;
+use crate::{connections, emit, filter, globals, stats};
+
+// match-proto: v4.16..: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    stats::run(Program::InetSockSetState, || set_state(&ctx))
+}
+
+#[inline(always)]
+fn set_state(ctx: &BtfTracePointContext) {
+    let sk = Sock::from_arg(ctx.arg(0));
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    if !sk.is_tcp() {
+        return;
+    }
+    match new {
+        state::LISTEN => listens(sk),
+        state::SYN_SENT => connects(sk),
+        state::ESTABLISHED if old == state::SYN_RECV => accepts(sk),
+        state::FIN_WAIT1 | state::LAST_ACK | state::CLOSE => closes(sk, old, new),
+        _ => {}
+    }
+}
+
+/// In the process that calls `listen`.
+#[inline(always)]
+fn listens(sk: Sock) {
+    let task = Task::current();
+    let Some(task_state) = filter::judge(task) else {
+        return;
+    };
+    let key = sk.listener_key();
+    let mut listener = Listener { service: NO_SERVICE, _pad: 0, sockets: 1 };
+    if task_state.verdict != IGNORED {
+        listener.service = task_state.service;
+    }
+    if let Some(known) = LISTENERS.get_ptr(key) {
+        // SAFETY: a map value.
+        listener.sockets += unsafe { (*known).sockets };
+    }
+    if LISTENERS.insert(key, listener, 0).is_err() {
+        stats::lose(Loss::Listeners);
+    }
+    if task_state.verdict == CANDIDATE && filter::promote(task_state, task.tgid()) {
+        emit::process(RecordKind::Serves, task, key.port, key.netns);
+    } else {
+        emit::process(RecordKind::Listens, task, key.port, key.netns);
+    }
+}
+
+/// In the process that calls `connect`.
+#[inline(always)]
+fn connects(sk: Sock) {
+    let task = Task::current();
+    let Some(task_state) = filter::judge(task) else {
+        return;
+    };
+    if task_state.verdict == IGNORED {
+        return;
+    }
+    if let Some(conn) = connections::make(sk, task_state.service, ROLE_CLIENT) {
+        // SAFETY: a helper without arguments.
+        conn.opened_ns = unsafe { bpf_ktime_get_ns() };
+    }
+}
+
+/// In whatever context the last packet of the handshake came.
+#[inline(always)]
+fn accepts(sk: Sock) {
+    let Some(service) = connections::listener_service(sk) else {
+        return;
+    };
+    if let Some(conn) = connections::make(sk, service, ROLE_SERVER) {
+        // SAFETY: a helper without arguments.
+        conn.opened_ns = unsafe { bpf_ktime_get_ns() };
+    }
+}
+
+#[inline(always)]
+fn closes(sk: Sock, old: i32, new: i32) {
+    if old == state::LISTEN {
+        unlistens(sk);
+    }
+    let Some(conn) = connections::find(sk) else {
+        return;
+    };
+    if conn.role == ROLE_SERVER && globals::HAS_SOCKETS_LANE.load() != 0 {
+        // SAFETY: a helper without arguments.
+        let now_ns = unsafe { bpf_ktime_get_ns() };
+        if conn.on_close(now_ns) & END != 0 {
+            request::finish(conn, sk, now_ns);
+        }
+    }
+    if new == state::CLOSE {
+        connections::remove(sk);
+    }
+}
+
+#[inline(always)]
+fn unlistens(sk: Sock) {
+    let key = sk.listener_key();
+    let Some(known) = LISTENERS.get_ptr_mut(key) else {
+        return;
+    };
+    // SAFETY: a map value.
+    let sockets = unsafe { (*known).sockets };
+    if sockets > 1 {
+        // SAFETY: a map value.
+        unsafe { (*known).sockets = sockets - 1 };
+    } else {
+        let _ = LISTENERS.remove(key);
+    }
+}

@@ -1,0 +1,185 @@
+//! Room for what does not fit a 512-byte stack: the head being parsed.
+//!
+//! Nothing of a payload outlives its parse: the room is wiped when the guard
+//! goes. A program that has it cannot be interrupted by another that wants it:
+//! heads are parsed in process context only, where tracing programs run with
+//! preemption off.
+
+use agent_common::head::{self, Bytes, Head};
+use agent_common::limits::HEAD_BYTES;
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use core::arch::asm;
+
+use crate::maps::SCRATCH;
+
+/// Stash, head, and room for words that are read beyond its end.
+const ROOM: usize = 16 + HEAD_BYTES + 112;
+
+/// The memory of one CPU.
+#[repr(C, align(8))]
+pub(crate) struct Scratch {
+    bytes: [u8; ROOM],
+    /// Bytes of the message, those that are not at hand included.
+    total: u64,
+    /// Bytes that were written, to be wiped.
+    used: u64,
+}
+
+/// The room, while it is in use.
+pub(crate) struct Room {
+    at: *mut u8,
+    scratch: *mut Scratch,
+}
+
+/// Takes this CPU's room, for a message of `total` bytes.
+#[inline(always)]
+pub(crate) fn take(total: u64) -> Option<Room> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: a map value that belongs to this CPU.
+    unsafe {
+        (&raw mut (*scratch).total).write_volatile(total);
+        (&raw mut (*scratch).used).write_volatile(0);
+    }
+    Some(Room { at: scratch.cast(), scratch })
+}
+
+impl Room {
+    /// Puts the stashed first bytes of a head in front.
+    #[inline(always)]
+    pub(crate) fn put_stash(&mut self, stash: &[u8; 16]) {
+        let words = stash.as_ptr().cast::<u64>();
+        let to = self.at.cast::<u64>();
+        // SAFETY: sixteen bytes on both sides, eight-aligned: `stash` follows
+        // a u64 in its structure, and the room is a map value.
+        unsafe {
+            to.write_volatile(words.read_volatile());
+            to.add(1).write_volatile(words.add(1).read_volatile());
+        }
+    }
+
+    /// Copies `len` bytes of the current process to place `at` (at most 16),
+    /// followed by zeroes. False if they cannot be read.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, at: u64, from: u64, len: u64) -> bool {
+        let at = at & 31;
+        let mut len = len;
+        // The verifier follows this comparison only if it is made on the
+        // register that the helper gets.
+        bound(&mut len);
+        // SAFETY: a map value that belongs to this CPU.
+        unsafe { (&raw mut (*self.scratch).used).write_volatile(at + len) };
+        // SAFETY: at + len is at most 31 + HEAD_BYTES, within the room.
+        let result = unsafe {
+            bpf_probe_read_user(self.at.add(at as usize).cast(), len as u32, from as *const _)
+        };
+        if len < 64 {
+            // Words and paths are read past the end of a short head.
+            let mut i = 0;
+            while i < 10 {
+                // SAFETY: 31 + 63 + 80 is within the room.
+                unsafe { store(self.at.add((at + len) as usize + i * 8), 0) };
+                i += 1;
+            }
+        }
+        result == 0
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: a map value that belongs to this CPU.
+        let mut used = unsafe { (&raw const (*self.scratch).used).read_volatile() };
+        if used == 0 {
+            return;
+        }
+        bound(&mut used);
+        // An address that no process can have makes the helper zero the
+        // destination without a fault: the cheapest way to wipe it.
+        // SAFETY: HEAD_BYTES is within the room.
+        unsafe { bpf_probe_read_user(self.at.cast(), used as u32, u64::MAX as *const _) };
+    }
+}
+
+/// Caps a length at [`HEAD_BYTES`], opaque to the optimiser so that the check
+/// stays where the verifier looks for it.
+#[inline(always)]
+fn bound(len: &mut u64) {
+    *len = core::hint::black_box(*len);
+    if *len > HEAD_BYTES as u64 {
+        *len = HEAD_BYTES as u64;
+    }
+}
+
+/// Stores eight bytes at any alignment.
+#[inline(always)]
+unsafe fn store(at: *mut u8, value: u64) {
+    // SAFETY: the caller's bounds; x86-64 and the verifier allow it unaligned.
+    unsafe { asm!("*(u64 *)({0} + 0) = {1}", in(reg) at, in(reg) value) }
+}
+
+impl Bytes for Room {
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        if at >= ROOM - 8 {
+            return 0;
+        }
+        // SAFETY: in the room, by the line above.
+        unsafe { self.at.add(at).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn word(&self, at: usize) -> u64 {
+        if at >= ROOM - 8 {
+            return 0;
+        }
+        let word: u64;
+        // SAFETY: in the room, by the line above. One load: the compiler would
+        // make eight of an unaligned read.
+        unsafe { asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) self.at.add(at)) };
+        word
+    }
+
+    #[inline(always)]
+    fn total(&self) -> u64 {
+        // SAFETY: a map value that belongs to this CPU.
+        unsafe { (&raw const (*self.scratch).total).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn scan_words(&self, head: &mut Head) {
+        let mut scan = Scan { at: self.at, scratch: self.scratch, head };
+        let step: extern "C" fn(u32, *mut Scan) -> u64 = scan_step;
+        // SAFETY: the helper calls `scan_step` with `scan` on this stack.
+        unsafe {
+            bpf_loop(
+                (HEAD_BYTES / 8) as u32,
+                step as *mut core::ffi::c_void,
+                (&raw mut scan).cast(),
+                0,
+            );
+        }
+    }
+}
+
+/// What the turns of a scan share.
+struct Scan {
+    at: *mut u8,
+    scratch: *mut Scratch,
+    head: *mut Head,
+}
+
+/// One turn: 1 ends the loop.
+extern "C" fn scan_step(word: u32, scan: *mut Scan) -> u64 {
+    // SAFETY: `scan` lives in the caller's frame, and what it points to are
+    // map values that outlive it.
+    let (room, head) = unsafe {
+        let scan = &*scan;
+        (Room { at: scan.at, scratch: scan.scratch }, &mut *scan.head)
+    };
+    // The verifier does not know the number of turns in here.
+    let word = core::hint::black_box(word as usize) & (HEAD_BYTES / 8 - 1);
+    let is_over = head::scan_word(&room, word, head);
+    // The room is still in use by the caller.
+    core::mem::forget(room);
+    u64::from(is_over)
+}

@@ -1,0 +1,3 @@
+//! What this host is: its kernel's types. Gathered once, passed down.
+
+pub mod btf;

@@ -1,0 +1,2 @@
+//! Object, specs and host facts into loaded programs.
+pub mod globals;
