@@ -25,7 +25,10 @@ pub(crate) fn find(sk: Sock) -> Option<&'static mut Conn> {
 /// The state of a connection that the current task reads or writes: found,
 /// made if the task is watched, dropped if it no longer is.
 #[inline(always)]
-pub(crate) fn of_current(sk: Sock, task: Task) -> Option<(&'static mut Conn, &'static mut TaskState)> {
+pub(crate) fn of_current(
+    sk: Sock,
+    task: Task,
+) -> Option<(&'static mut Conn, &'static mut TaskState)> {
     match find(sk) {
         Some(conn) => {
             let state = filter::judge(task)?;

@@ -25,7 +25,8 @@ pub(crate) struct Slot<T> {
 #[inline(always)]
 pub(crate) fn reserve<T>() -> Option<Slot<T>> {
     // SAFETY: a constant size; the result is null or that many bytes.
-    let at = unsafe { bpf_ringbuf_reserve(maps::as_ptr(&RING), size_of::<T>() as u64, 0) }.cast::<T>();
+    let at =
+        unsafe { bpf_ringbuf_reserve(maps::as_ptr(&RING), size_of::<T>() as u64, 0) }.cast::<T>();
     if at.is_null() { None } else { Some(Slot { at }) }
 }
 

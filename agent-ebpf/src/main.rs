@@ -8,7 +8,10 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(unsafe_code, reason = "kernel programs are raw loads and helper calls; the verifier proves them")]
+#![expect(
+    unsafe_code,
+    reason = "kernel programs are raw loads and helper calls; the verifier proves them"
+)]
 
 mod atomic;
 mod connections;

@@ -51,7 +51,6 @@ impl<T> TaskStorage<T> {
             map_flags: core::ptr::null(),
         }
     }
-
 }
 
 /// A map as helpers want it; the loader puts its descriptor there.

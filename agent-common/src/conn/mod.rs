@@ -9,7 +9,7 @@
 mod recv;
 mod send;
 
-use crate::head::Head;
+use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
 use crate::record::request::{FLAG_ABORTED, RequestRecord};
 
@@ -149,17 +149,15 @@ pub struct Conn {
     pub tls_records: u8,
     /// TLS: 1 once the handshake is over.
     pub is_handshake_done: u8,
-    /// Bytes of `path` that have meaning.
-    pub path_len: u8,
     /// 1 once the accept wait was taken.
     pub is_accepted: u8,
     /// Zero.
-    pub _pad1: [u8; 2],
+    pub _pad1: [u8; 3],
     /// What its head says; also what is read of its body and of the requests
     /// that came with it.
     pub head: Head,
-    /// Hash of the path, for ignored ones.
-    pub path_hash: u64,
+    /// What its first bytes say.
+    pub opened: Opened,
     /// When the stashed bytes became readable.
     pub stash_ready_ns: u64,
     /// First bytes of a head.
@@ -179,6 +177,7 @@ pub struct Conn {
     /// Zero.
     pub _pad: [u8; 3],
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
+    /// `opened.path_len` bytes have meaning.
     pub path: [u64; PATH_BYTES / 8],
 }
 
@@ -214,11 +213,10 @@ impl Conn {
             is_tls13: 0,
             tls_records: 0,
             is_handshake_done: 0,
-            path_len: 0,
             is_accepted: 0,
-            _pad1: [0; 2],
+            _pad1: [0; 3],
             head: Head::new(),
-            path_hash: 0,
+            opened: Opened::new(),
             stash_ready_ns: 0,
             stash: [0; STASH_BYTES],
             opened_ns: 0,
@@ -283,7 +281,7 @@ impl Conn {
     pub fn fill(&self, retransmits_now: u32, record: &mut RequestRecord) {
         record.method = self.method;
         record.protocol = self.protocol;
-        record.path_len = self.path_len;
+        record.path_len = self.opened.path_len;
         record.status = self.status;
         record.service = self.service;
         record.flags = self.flags;

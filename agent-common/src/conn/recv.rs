@@ -47,13 +47,17 @@ impl Conn {
         if self.phase == READING {
             self.bytes_in += len;
             if self.is_head_pending != 0 {
+                head::open(bytes, &mut self.opened);
                 self.read_head(bytes);
                 return NOTHING;
             }
             self.take_body(len);
             return NOTHING;
         }
-        if self.phase == RESPONDING && self.head.body_left > 0 && self.head.body_left != BODY_UNKNOWN {
+        if self.phase == RESPONDING
+            && self.head.body_left > 0
+            && self.head.body_left != BODY_UNKNOWN
+        {
             // A server that answered before it had read the whole body.
             self.bytes_in += len;
             self.take_body(len);
@@ -66,40 +70,36 @@ impl Conn {
         if self.is(Protocol::Tls) {
             return self.on_tls_recv(bytes.byte(0), ends);
         }
-        let opened = head::open(bytes);
-        match opened.opening {
-            Opening::Request => {
-                self.protocol = Protocol::Http1 as u8;
-                ends | BEGIN
-            }
-            Opening::Short => {
-                if self.phase == RESPONDING && self.head.body_left == BODY_UNKNOWN {
-                    self.bytes_in += len;
-                    return NOTHING;
-                }
-                ends | BEGIN
-            }
-            _ if self.is(Protocol::Http1) => {
-                // The rest of a chunked body, or requests beyond what was
-                // looked at when they were read.
-                self.bytes_in += len;
-                self.head.may_have_more = 1;
-                if self.phase == IDLE { UNPARSED } else { NOTHING }
-            }
-            Opening::Http2 => {
-                self.protocol = Protocol::Http2 as u8;
-                self.phase = CUT;
-                NOTHING
-            }
-            Opening::Tls => {
-                self.protocol = Protocol::Tls as u8;
-                NOTHING
-            }
-            Opening::Opaque => {
-                self.protocol = Protocol::Opaque as u8;
-                ends | BEGIN
-            }
+        head::open(bytes, &mut self.opened);
+        if self.opened.is(Opening::Request) {
+            self.protocol = Protocol::Http1 as u8;
+            return ends | BEGIN;
         }
+        if self.opened.is(Opening::Short) {
+            if self.phase == RESPONDING && self.head.body_left == BODY_UNKNOWN {
+                self.bytes_in += len;
+                return NOTHING;
+            }
+            return ends | BEGIN;
+        }
+        if self.is(Protocol::Http1) {
+            // The rest of a chunked body, or requests beyond what was looked
+            // at when they were read.
+            self.bytes_in += len;
+            self.head.may_have_more = 1;
+            return if self.phase == IDLE { UNPARSED } else { NOTHING };
+        }
+        if self.opened.is(Opening::Http2) {
+            self.protocol = Protocol::Http2 as u8;
+            self.phase = CUT;
+            return NOTHING;
+        }
+        if self.opened.is(Opening::Tls) {
+            self.protocol = Protocol::Tls as u8;
+            return NOTHING;
+        }
+        self.protocol = Protocol::Opaque as u8;
+        ends | BEGIN
     }
 
     /// The read failed with `EAGAIN`: there is nothing more to read. If that
@@ -156,8 +156,8 @@ impl Conn {
         self.retransmits_at_start = retransmits;
         self.retransmits_at_end = retransmits;
         self.is_streaming = 0;
-        self.path_len = 0;
-        self.path_hash = 0;
+        self.opened.path_len = 0;
+        self.opened.path_hash = 0;
         self.is_head_pending = 0;
         if self.is(Protocol::Http1) || self.is(Protocol::Unknown) {
             self.read_head(bytes);
@@ -166,53 +166,43 @@ impl Conn {
         }
     }
 
-    /// Reads the head of the open request, as far as it is there.
+    /// Reads the head of the open request, as far as it is there, after
+    /// [`head::open`].
     #[inline(always)]
     fn read_head<B: Bytes + ?Sized>(&mut self, bytes: &B) {
-        let total = bytes.total();
-        let opened = head::open(bytes);
-        match opened.opening {
-            Opening::Request => {
-                self.protocol = Protocol::Http1 as u8;
-                self.method = opened.method;
-                self.stash_len = 0;
-                self.is_head_pending = 0;
-                let path = head::path(bytes, opened.target_at);
-                self.path_len = path.len as u8;
-                self.path_hash = path.hash;
-                head::scan(bytes, &mut self.head);
+        if self.opened.is(Opening::Short) && bytes.total() < STASH_BYTES as u64 {
+            let mut i = 0;
+            while i < STASH_BYTES {
+                self.stash[i] = bytes.byte(i);
+                i += 1;
             }
-            Opening::Short if total < STASH_BYTES as u64 => {
-                let mut i = 0;
-                while i < STASH_BYTES {
-                    self.stash[i] = bytes.byte(i);
-                    i += 1;
-                }
-                self.stash_len = total as u8;
-                self.is_head_pending = 1;
-            }
-            _ => {
-                self.stash_len = 0;
-                self.is_head_pending = 0;
-                if self.is(Protocol::Http1) {
-                    self.method = Method::Other as u8;
-                    self.flags |= FLAG_UNPARSED;
-                } else {
-                    self.protocol = Protocol::Opaque as u8;
-                }
-            }
+            self.stash_len = bytes.total() as u8;
+            self.is_head_pending = 1;
+            return;
+        }
+        self.stash_len = 0;
+        self.is_head_pending = 0;
+        if self.opened.is(Opening::Request) {
+            self.protocol = Protocol::Http1 as u8;
+            self.method = self.opened.method;
+            head::path(bytes, &mut self.opened);
+            head::scan(bytes, &mut self.head);
+        } else if self.is(Protocol::Http1) {
+            self.method = Method::Other as u8;
+            self.flags |= FLAG_UNPARSED;
+        } else {
+            self.protocol = Protocol::Opaque as u8;
         }
     }
 
     /// Copies the path, and nothing that follows it.
     #[inline(always)]
     pub fn keep_path<B: Bytes + ?Sized>(&mut self, bytes: &B) {
-        let opened = head::open(bytes);
         let mut i = 0;
         while i < PATH_BYTES / 8 {
-            let left = usize::from(self.path_len).saturating_sub(i * 8);
+            let left = u32::from(self.opened.path_len).saturating_sub(i as u32 * 8);
             let mask = if left >= 8 { u64::MAX } else { (1u64 << (8 * left)) - 1 };
-            self.path[i] = bytes.word(opened.target_at + i * 8) & mask;
+            self.path[i] = bytes.word(usize::from(self.opened.target_at) + i * 8) & mask;
             i += 1;
         }
     }
@@ -220,7 +210,8 @@ impl Conn {
     #[inline(always)]
     fn take_body(&mut self, len: u64) {
         if self.head.body_left != BODY_UNKNOWN {
-            self.head.body_left -= if len > self.head.body_left { self.head.body_left } else { len };
+            self.head.body_left -=
+                if len > self.head.body_left { self.head.body_left } else { len };
         }
     }
 

@@ -102,8 +102,8 @@ impl Conn {
         self.bytes_in = 0;
         self.bytes_out = len;
         self.retransmits_at_start = self.retransmits_at_end;
-        self.path_len = 0;
-        self.path_hash = 0;
+        self.opened.path_len = 0;
+        self.opened.path_hash = 0;
         self.method = Method::Other as u8;
         if self.head.pipelined > 0 {
             self.head.pipelined -= 1;

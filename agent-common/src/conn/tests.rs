@@ -158,7 +158,13 @@ fn a_request_ends_with_the_next_ones_first_read() {
 #[test]
 fn the_background_readers_byte_belongs_to_the_next_request() {
     let mut p = Player::new();
-    p.recv(GET).ready().recv_by(BACKGROUND, "P").send(OK).recv_by(G, "UT /b HTTP/1.1\r\n\r\n").send(OK).close();
+    p.recv(GET)
+        .ready()
+        .recv_by(BACKGROUND, "P")
+        .send(OK)
+        .recv_by(G, "UT /b HTTP/1.1\r\n\r\n")
+        .send(OK)
+        .close();
     assert_eq!(p.methods(), [Method::Get as u8, Method::Put as u8]);
     assert_eq!(p.emitted[1].goid, G);
     assert_eq!(p.emitted[1].flags & FLAG_PIPELINED, FLAG_PIPELINED);
@@ -177,7 +183,10 @@ fn the_end_is_the_last_of_several_sends() {
 fn continue_is_not_the_response() {
     let mut p = Player::new();
     p.recv("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
-    p.send("HTTP/1.1 100 Continue\r\n\r\n").recv("body").send("HTTP/1.1 201 Created\r\n\r\n").again_by(G);
+    p.send("HTTP/1.1 100 Continue\r\n\r\n")
+        .recv("body")
+        .send("HTTP/1.1 201 Created\r\n\r\n")
+        .again_by(G);
     assert_eq!((p.statuses(), p.methods()), ([201].to_vec(), [Method::Post as u8].to_vec()));
 }
 
@@ -188,7 +197,10 @@ fn a_body_is_not_a_request_even_if_it_looks_like_one() {
     p.recv(&head).send(OK).recv(GET).again_by(G);
     assert_eq!(p.methods(), [Method::Post as u8], "answered early, body read later");
     let mut p = Player::new();
-    p.recv("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").send(OK).recv("1c\r\nGET").close();
+    p.recv("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .send(OK)
+        .recv("1c\r\nGET")
+        .close();
     assert_eq!(p.emitted.len(), 1);
 }
 
@@ -234,7 +246,10 @@ fn upgrades_and_event_streams_are_cut_off() {
     p.recv(GET).send("HTTP/1.1 101 Switching Protocols\r\n\r\n").recv(GET).send("frame").close();
     assert_eq!((p.statuses(), p.emitted[0].flags), ([101].to_vec(), FLAG_STREAM));
     let mut p = Player::new();
-    p.recv("GET /s HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n").send(OK).send("data: 1\n\n").send("data: 2\n\n");
+    p.recv("GET /s HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n")
+        .send(OK)
+        .send("data: 1\n\n")
+        .send("data: 2\n\n");
     assert_eq!((p.statuses(), p.late), ([200].to_vec(), 0));
     p.recv(GET).send(OK).close();
     assert_eq!(p.statuses(), [200, 200]);
@@ -243,7 +258,12 @@ fn upgrades_and_event_streams_are_cut_off() {
 #[test]
 fn opaque_protocols_take_turns() {
     let mut p = Player::new();
-    p.recv("*1\r\n$4\r\nPING\r\n").send("+PONG\r\n").recv("*1\r\n$4\r\nPING\r\n").send("+PO").send("NG\r\n").close();
+    p.recv("*1\r\n$4\r\nPING\r\n")
+        .send("+PONG\r\n")
+        .recv("*1\r\n$4\r\nPING\r\n")
+        .send("+PO")
+        .send("NG\r\n")
+        .close();
     assert_eq!(p.emitted.len(), 2);
     assert_eq!(p.conn.protocol, Protocol::Opaque as u8);
     let mut p = Player::new();

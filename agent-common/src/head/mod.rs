@@ -177,7 +177,7 @@ fn known_method(word: u64) -> (u8, usize) {
 /// Longest name of a method that is not in the list.
 const METHOD_NAME_BYTES: usize = 20;
 
-/// What the first bytes of a connection or message are.
+/// What the first bytes of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opening {
@@ -193,24 +193,58 @@ pub enum Opening {
     Short = 4,
 }
 
-/// What a message opens with; for a request also its method and where its
-/// target begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a message opens with; for a request also its method, where its target
+/// begins, and the path in it.
+///
+/// Like [`Head`] a part of the connection's state, and filled by functions
+/// that are not inlined: what they found is then one state to the verifier,
+/// and not one for each way to find it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The kind.
-    pub opening: Opening,
+    /// An [`Opening`] by number.
+    pub opening: u8,
     /// A [`Method`] by number.
     pub method: u8,
     /// Where the request target begins.
-    pub target_at: usize,
+    pub target_at: u8,
+    /// Length of the path up to `?`, a space or the end of the line;
+    /// [`PATH_BYTES`] if that is not within so many bytes.
+    pub path_len: u8,
+    /// Zero.
+    pub _pad: u32,
+    /// Hash of the path, by which ignored ones are found; 0 if it is cut.
+    pub path_hash: u64,
+}
+
+impl Opened {
+    /// Nothing seen.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { opening: 0, method: 0, target_at: 0, path_len: 0, _pad: 0, path_hash: 0 }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, opening: Opening, method: u8, target_at: usize) {
+        self.opening = opening as u8;
+        self.method = method;
+        self.target_at = target_at as u8;
+    }
+
+    /// Whether it is this opening.
+    #[inline(always)]
+    #[must_use]
+    pub fn is(&self, opening: Opening) -> bool {
+        self.opening == opening as u8
+    }
 }
 
 /// Fewest bytes with which a request can be told from everything else.
 pub const TELLING_BYTES: usize = 16;
 
 /// Looks at the first bytes of a message.
-#[inline(always)]
-pub fn open<B: Bytes + ?Sized>(bytes: &B) -> Opened {
+#[inline(never)]
+pub fn open<B: Bytes + ?Sized>(bytes: &B, opened: &mut Opened) {
     let len = bytes.total();
     let word = bytes.word(0);
     let (method, name_len) = known_method(word);
@@ -222,33 +256,34 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B) -> Opened {
             || target == b'*'
             || (method == Method::Connect as u8 && target > b' ');
         if is_target && len > name_len as u64 + 1 {
-            return Opened { opening: Opening::Request, method, target_at: name_len + 1 };
+            opened.set(Opening::Request, method, name_len + 1);
+            return;
         }
     }
     if word & 0x00ff == 0x16 && (len < 2 || word & 0xff00 == 0x0300) {
-        return Opened { opening: Opening::Tls, method: 0, target_at: 0 };
+        opened.set(Opening::Tls, 0, 0);
+        return;
     }
     if len >= 8 && word == word_of(b"PRI * HT") {
-        return Opened { opening: Opening::Http2, method: 0, target_at: 0 };
+        opened.set(Opening::Http2, 0, 0);
+        return;
     }
-    let first = (word & 0xff) as u8;
-    if !first.is_ascii_uppercase() {
-        return Opened { opening: Opening::Opaque, method: 0, target_at: 0 };
+    if !((word & 0xff) as u8).is_ascii_uppercase() {
+        opened.set(Opening::Opaque, 0, 0);
+        return;
     }
     if len < TELLING_BYTES as u64 {
-        return Opened { opening: Opening::Short, method: 0, target_at: 0 };
+        opened.set(Opening::Short, 0, 0);
+        return;
     }
-    // A token that is not in the list: letters, a space, a path.
+    // A token that is not in the list: capitals, a space, a path.
     let mut at = 1;
     while at < METHOD_NAME_BYTES {
         let byte = bytes.byte(at);
         if byte == b' ' {
             if at > 1 && bytes.byte(at + 1) == b'/' {
-                return Opened {
-                    opening: Opening::Request,
-                    method: Method::Other as u8,
-                    target_at: at + 1,
-                };
+                opened.set(Opening::Request, Method::Other as u8, at + 1);
+                return;
             }
             break;
         }
@@ -257,7 +292,7 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B) -> Opened {
         }
         at += 1;
     }
-    Opened { opening: Opening::Opaque, method: 0, target_at: 0 }
+    opened.set(Opening::Opaque, 0, 0);
 }
 
 /// Length of a body that is sent in chunks, or is otherwise not known.
@@ -430,38 +465,34 @@ fn number<B: Bytes + ?Sized>(bytes: &B, at: usize) -> u64 {
     value
 }
 
-/// The path of a request: where it ends, and a hash of it by which ignored
-/// paths are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
-    /// Length up to `?`, a space or the end of the line; [`PATH_BYTES`] if
-    /// that is not within so many bytes.
-    pub len: usize,
-    /// Hash of these bytes; 0 if the path is cut.
-    pub hash: u64,
+/// Bytes of `word` below `limit` (at most 0x80) have their high bit set; the
+/// lowest is right, those above it may not be.
+#[inline(always)]
+fn bytes_below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(ONES * limit as u64) & !word & HIGHS
 }
 
-/// Finds the end of the path that begins at `at`.
-#[inline(always)]
-pub fn path<B: Bytes + ?Sized>(bytes: &B, at: usize) -> Path {
+/// Finds the end of a request's path, and its hash.
+#[inline(never)]
+pub fn path<B: Bytes + ?Sized>(bytes: &B, opened: &mut Opened) {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut words = 0;
     while words < PATH_BYTES / 8 {
-        let word = bytes.word(at + words * 8);
-        // The first byte that ends a path: `?`, `#`, space, CR, LF, NUL.
-        let mut i = 0;
-        while i < 8 {
-            let byte = (word >> (8 * i)) as u8;
-            if byte <= b' ' || byte == b'?' || byte == b'#' {
-                hash = mix(hash, word & low(i));
-                return Path { len: words * 8 + i as usize, hash };
-            }
-            i += 1;
+        let word = bytes.word(opened.target_at as usize + words * 8);
+        let ends = bytes_below(word, b'!')
+            | zero_bytes(word ^ (ONES * b'?' as u64))
+            | zero_bytes(word ^ (ONES * b'#' as u64));
+        if ends != 0 {
+            let at = ends.trailing_zeros() / 8;
+            opened.path_hash = mix(hash, word & low(at & 7));
+            opened.path_len = (words * 8) as u8 + at as u8;
+            return;
         }
         hash = mix(hash, word);
         words += 1;
     }
-    Path { len: PATH_BYTES, hash: 0 }
+    opened.path_hash = 0;
+    opened.path_len = PATH_BYTES as u8;
 }
 
 #[inline(always)]

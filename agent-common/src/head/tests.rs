@@ -13,7 +13,13 @@ fn scanned(text: &str) -> Head {
 }
 
 fn opened(text: &str) -> Opened {
-    open(text.as_bytes())
+    let mut opened = Opened::new();
+    open(text.as_bytes(), &mut opened);
+    opened
+}
+
+fn kind(text: &str) -> u8 {
+    opened(text).opening
 }
 
 #[test]
@@ -33,20 +39,21 @@ fn methods_are_known_by_name() {
         ("GET http://example.org/ HTTP/1.1\r\n", Method::Get),
     ] {
         let found = opened(text);
-        assert_eq!((found.opening, found.method), (Opening::Request, method as u8), "{text}");
-        assert_eq!(&text[found.target_at - 1..found.target_at], " ");
+        assert_eq!((found.opening, found.method), (Opening::Request as u8, method as u8), "{text}");
+        let at = usize::from(found.target_at);
+        assert_eq!(&text[at - 1..at], " ");
     }
 }
 
 #[test]
 fn other_protocols_are_not_requests() {
-    assert_eq!(opened("*1\r\n$4\r\nPING\r\n").opening, Opening::Opaque);
-    assert_eq!(opened("GET some-inline-key\r\n").opening, Opening::Opaque);
-    assert_eq!(opened("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").opening, Opening::Http2);
-    assert_eq!(opened("\u{16}\u{3}\u{1}\0").opening, Opening::Tls);
-    assert_eq!(opened("P").opening, Opening::Short);
-    assert_eq!(opened("PING\r\n").opening, Opening::Short);
-    assert_eq!(opened("").opening, Opening::Opaque);
+    assert_eq!(kind("*1\r\n$4\r\nPING\r\n"), Opening::Opaque as u8);
+    assert_eq!(kind("GET some-inline-key\r\n"), Opening::Opaque as u8);
+    assert_eq!(kind("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Opening::Http2 as u8);
+    assert_eq!(kind("\u{16}\u{3}\u{1}\0"), Opening::Tls as u8);
+    assert_eq!(kind("P"), Opening::Short as u8);
+    assert_eq!(kind("PING\r\n"), Opening::Short as u8);
+    assert_eq!(kind(""), Opening::Opaque as u8);
 }
 
 #[test]
@@ -86,11 +93,16 @@ fn event_streams_are_seen_from_both_sides() {
 
 #[test]
 fn paths_end_before_the_query() {
-    let whole = |text: &str| path(text.as_bytes(), 0);
-    assert_eq!(whole("/healthz HTTP/1.1").len, 8);
-    assert_eq!(whole("/healthz?secret=1 HTTP/1.1").hash, whole("/healthz HTTP/1.1").hash);
-    assert_ne!(whole("/healthz HTTP/1.1").hash, whole("/healthy HTTP/1.1").hash);
-    assert_eq!(whole(&"/x".repeat(40)), Path { len: PATH_BYTES, hash: 0 });
+    let whole = |text: &str| {
+        let mut opened = Opened::new();
+        path(text.as_bytes(), &mut opened);
+        (opened.path_len, opened.path_hash)
+    };
+    assert_eq!(whole("/healthz HTTP/1.1").0, 8);
+    assert_eq!(whole("/a HTTP/1.1").0, 2);
+    assert_eq!(whole("/healthz?secret=1 HTTP/1.1"), whole("/healthz HTTP/1.1"));
+    assert_ne!(whole("/healthz HTTP/1.1"), whole("/healthy HTTP/1.1"));
+    assert_eq!(whole(&"/x".repeat(40)), (PATH_BYTES as u8, 0));
 }
 
 #[test]
@@ -114,8 +126,10 @@ proptest! {
         let mut head = Head::default();
         scan(&bytes[..], &mut head);
         prop_assert!(head.pipelined <= MAX_PIPELINED);
-        let _ = open(&bytes[..]);
-        prop_assert!(path(&bytes[..], 0).len <= PATH_BYTES);
+        let mut opened = Opened::new();
+        open(&bytes[..], &mut opened);
+        path(&bytes[..], &mut opened);
+        prop_assert!(usize::from(opened.path_len) <= PATH_BYTES);
     }
 
     #[test]
@@ -127,6 +141,15 @@ proptest! {
         let head = scanned(&text);
         prop_assert_eq!(head.pipelined as usize + 1, count_blank_lines(&text));
         prop_assert_eq!(head.may_have_more, 0);
+    }
+
+    #[test]
+    fn a_path_ends_at_the_first_byte_that_cannot_be_in_it(path_bytes in "/[ -~]{0,60}") {
+        let expected = path_bytes.find([' ', '?', '#']).unwrap_or(path_bytes.len());
+        let text = format!("{path_bytes} HTTP/1.1");
+        let mut opened = Opened::new();
+        path(text.as_bytes(), &mut opened);
+        prop_assert_eq!(usize::from(opened.path_len), expected);
     }
 
     #[test]

@@ -93,8 +93,7 @@ fn first_vector(at: u64, len: u64) -> Option<(u64, u64)> {
 pub(crate) fn read_user_word(at: u64) -> Option<u64> {
     let mut word = 0u64;
     // SAFETY: eight bytes of stack.
-    let result = unsafe {
-        bpf_probe_read_user(core::ptr::from_mut(&mut word).cast(), 8, at as *const _)
-    };
+    let result =
+        unsafe { bpf_probe_read_user(core::ptr::from_mut(&mut word).cast(), 8, at as *const _) };
     if result == 0 { Some(word) } else { None }
 }

@@ -116,19 +116,19 @@ impl Btf {
             let count = (info & 0xffff) as usize;
             if kind == KIND_STRUCT || kind == KIND_TYPEDEF {
                 let name = btf.name(btf.u32(at)?)?.to_owned();
-                let names =
-                    if kind == KIND_STRUCT { &mut btf.structs } else { &mut btf.typedefs };
+                let names = if kind == KIND_STRUCT { &mut btf.structs } else { &mut btf.typedefs };
                 names.entry(name).or_insert(id);
             }
-            at += 12 + match kind {
-                KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
-                KIND_ARRAY => 12,
-                KIND_STRUCT | KIND_UNION | KIND_ENUM64 | KIND_DATASEC => 12 * count,
-                KIND_ENUM | KIND_FUNC_PROTO => 8 * count,
-                KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST
-                | KIND_RESTRICT | KIND_FUNC | KIND_FLOAT | KIND_TYPE_TAG => 0,
-                _ => return Err(Error::Malformed { at }),
-            };
+            at += 12
+                + match kind {
+                    KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+                    KIND_ARRAY => 12,
+                    KIND_STRUCT | KIND_UNION | KIND_ENUM64 | KIND_DATASEC => 12 * count,
+                    KIND_ENUM | KIND_FUNC_PROTO => 8 * count,
+                    KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST
+                    | KIND_RESTRICT | KIND_FUNC | KIND_FLOAT | KIND_TYPE_TAG => 0,
+                    _ => return Err(Error::Malformed { at }),
+                };
         }
         Ok(btf)
     }

@@ -27,7 +27,10 @@ const ROWS: &[Row] = &[
     row("TASK_PID", &[("task_struct", "pid")]),
     row("TASK_TGID", &[("task_struct", "tgid")]),
     row("TASK_GROUP_LEADER", &[("task_struct", "group_leader")]),
-    row("TASK_START_BOOTTIME", &[("task_struct", "start_boottime"), ("task_struct", "real_start_time")]),
+    row(
+        "TASK_START_BOOTTIME",
+        &[("task_struct", "start_boottime"), ("task_struct", "real_start_time")],
+    ),
     row("TASK_CGROUPS", &[("task_struct", "cgroups")]),
     row("TASK_FSBASE", &[("task_struct", "thread.fsbase")]),
     optional("TASK_THROTTLED", &[("task_struct", "throttled")]),
@@ -103,9 +106,9 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
         match found {
             Some(field) => globals.values.push((row.global, field.offset)),
             None if row.is_optional => globals.values.push((row.global, 0)),
-            None => globals.missing.extend(
-                row.fields.first().map(|(name, path)| format!("{name}.{path}")),
-            ),
+            None => globals
+                .missing
+                .extend(row.fields.first().map(|(name, path)| format!("{name}.{path}"))),
         }
     }
     for (byte, mask, name, path) in BIT_ROWS {
@@ -122,7 +125,8 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     globals.values.push(("AGENT_TGID", facts.agent_tgid));
     globals.values.push(("HAS_SOCKETS_LANE", u32::from(facts.has_sockets_lane)));
     globals.values.push(("HAS_TCP_LANE", u32::from(facts.has_tcp_lane)));
-    let has = |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
+    let has =
+        |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
     globals.values.push(("HAS_RETRANSMIT_ERROR", has("tcp_retransmit_skb", 3)));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));
     globals

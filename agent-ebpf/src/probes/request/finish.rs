@@ -50,9 +50,9 @@ unsafe fn is_ignored(conn: &Conn, control: *const Control) -> bool {
     // SAFETY: a map value; volatile because the agent writes it.
     let bits = unsafe { (&raw const (*control).ignored_bits).read_volatile() };
     conn.protocol == Protocol::Http1 as u8
-        && conn.path_hash != 0
-        && bits >> (conn.path_hash & 63) & 1 != 0
-        && IGNORED_PATHS.get_ptr(conn.path_hash).is_some()
+        && conn.opened.path_hash != 0
+        && bits >> (conn.opened.path_hash & 63) & 1 != 0
+        && IGNORED_PATHS.get_ptr(conn.opened.path_hash).is_some()
 }
 
 #[inline(always)]
@@ -89,7 +89,7 @@ unsafe fn count_only(counters: *mut RequestCounters, wall_ns: u64) {
 unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control) -> bool {
     // SAFETY: as above.
     let keeps_paths = unsafe { (&raw const (*control).keep_paths).read_volatile() } != 0;
-    if keeps_paths && conn.path_len != 0 {
+    if keeps_paths && conn.opened.path_len != 0 {
         let Some(slot) = emit::reserve::<RequestPathRecord>() else {
             return false;
         };

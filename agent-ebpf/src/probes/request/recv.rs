@@ -10,9 +10,9 @@ use aya_ebpf::programs::BtfTracePointContext;
 use super::finish;
 use crate::filter::TaskState;
 use crate::kernel::arch::Registers;
+use crate::kernel::go;
 use crate::kernel::sock::Sock;
 use crate::kernel::task::Task;
-use crate::kernel::go;
 use crate::maps::CONTROL;
 use crate::{connections, scratch, stats};
 
@@ -58,6 +58,7 @@ fn recv(ctx: &BtfTracePointContext) {
         return;
     };
     let is_wanted = conn.wants_received(len);
+    let was_pending = conn.is_head_pending != 0;
     if is_wanted {
         room.put_stash(&conn.stash);
         let at = u64::from(conn.stash_len);
@@ -86,7 +87,7 @@ fn recv(ctx: &BtfTracePointContext) {
         conn.begin(&room, len, &who, now_ns, retransmits);
         state.open_requests = 1;
     }
-    if is_wanted && conn.path_len != 0 && keeps_paths() {
+    if (was_pending || action & BEGIN != 0) && conn.opened.path_len != 0 && keeps_paths() {
         conn.keep_path(&room);
     }
     // Cleared first, then looked at: what arrives in between is seen.
@@ -110,7 +111,7 @@ fn who(task: Task, state: &TaskState) -> Who {
 #[inline(always)]
 fn keeps_paths() -> bool {
     // SAFETY: a map value; volatile because the agent writes it.
-    CONTROL
-        .get(0)
-        .is_some_and(|control| unsafe { core::ptr::read_volatile(&raw const control.keep_paths) } != 0)
+    CONTROL.get(0).is_some_and(
+        |control| unsafe { core::ptr::read_volatile(&raw const control.keep_paths) } != 0,
+    )
 }
