@@ -1,0 +1,10 @@
+//! Series and snapshots: who owns values, and the immutable view of them that
+//! exporters read.
+//!
+//! Separate from attribution, which decides whose a value is, and from export,
+//! which decides how it is written.
+
+pub mod channel;
+pub mod histogram;
+pub mod labels;
+pub mod snapshot;

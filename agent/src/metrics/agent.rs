@@ -1,0 +1,233 @@
+//! Metrics of the agent itself: what it costs, what it lost, what it does.
+//!
+//! Separate from the workloads' because they carry no identity: a scrape gives
+//! them the agent's own pod.
+
+use super::{Metric, MetricKind};
+
+/// A metric about the agent: no identity, no share of a container's budget.
+const fn own(
+    name: &'static str,
+    unit: &'static str,
+    kind: MetricKind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, help, unit, kind, labels, has_identity: false, share: 0 }
+}
+
+use MetricKind::{Counter, Gauge};
+
+/// One series a lane and state, 1 for the state that it is in, else 0.
+pub static LANE_STATE: Metric = own(
+    "strata_agent_lane_state",
+    "",
+    Gauge,
+    &["lane", "state"],
+    "State of each lane, 1 for the current one.",
+);
+
+/// Runs of kernel programs.
+pub static PROGRAM_RUNS: Metric =
+    own("strata_agent_program_runs", "", Counter, &["program"], "Runs of each kernel program.");
+
+/// Cost of kernel programs.
+pub static PROGRAM_SECONDS: Metric = own(
+    "strata_agent_program_seconds",
+    "seconds",
+    Counter,
+    &["program"],
+    "Time spent in each kernel program, estimated from the runs that are timed.",
+);
+
+/// What the kernel could not hand over: lost.
+pub static KERNEL_LOSSES: Metric = own(
+    "strata_agent_kernel_losses",
+    "",
+    Counter,
+    &["reason"],
+    "What the kernel programs could not record or hand over, by reason.",
+);
+
+/// What the agent discarded against its will: dropped.
+pub static DROPPED: Metric = own(
+    "strata_agent_dropped",
+    "",
+    Counter,
+    &["reason"],
+    "Records that the agent discarded against its will, by reason.",
+);
+
+/// What was discarded on purpose: filtered.
+pub static FILTERED: Metric = own(
+    "strata_agent_filtered",
+    "",
+    Counter,
+    &["reason"],
+    "Records that were discarded on purpose, by reason.",
+);
+
+/// Bytes that are no record.
+pub static MALFORMED_RECORDS: Metric = own(
+    "strata_agent_malformed_records",
+    "",
+    Counter,
+    &["reason"],
+    "Records from the kernel that could not be decoded, by reason.",
+);
+
+/// Fill of kernel maps.
+pub static MAP_ENTRIES: Metric = own(
+    "strata_agent_map_entries",
+    "",
+    Gauge,
+    &["map"],
+    "Entries in each kernel map, as of the last sweep.",
+);
+
+/// Size of kernel maps.
+pub static MAP_CAPACITY: Metric =
+    own("strata_agent_map_capacity", "", Gauge, &["map"], "Entries that each kernel map can hold.");
+
+/// The queue between reader and worker.
+pub static QUEUE_DEPTH: Metric = own(
+    "strata_agent_queue_depth",
+    "",
+    Gauge,
+    &[],
+    "Inputs that wait in the queue between reader and worker.",
+);
+
+/// CPU of the agent's own process, kernel programs left out.
+pub static CPU_SECONDS: Metric = own(
+    "strata_agent_cpu_seconds",
+    "seconds",
+    Counter,
+    &[],
+    "CPU time of the agent process, user and system; kernel programs are not in it.",
+);
+
+/// Memory of the agent's own process.
+pub static RESIDENT_MEMORY: Metric = own(
+    "strata_agent_resident_memory_bytes",
+    "bytes",
+    Gauge,
+    &[],
+    "Resident memory of the agent process.",
+);
+
+/// Written by the exporter at each scrape, not by who makes the snapshot.
+pub static SNAPSHOT_AGE: Metric = own(
+    "strata_agent_snapshot_age_seconds",
+    "seconds",
+    Gauge,
+    &[],
+    "Age of the values of this scrape; above a second the worker did not answer in time.",
+);
+
+/// One series a state, 1 for the current one, else 0.
+pub static GOVERNOR_STATE: Metric = own(
+    "strata_agent_governor_state",
+    "",
+    Gauge,
+    &["state"],
+    "State of the governor, 1 for the current one.",
+);
+
+/// What the governor holds the agent to.
+pub static GOVERNOR_BUDGET: Metric = own(
+    "strata_agent_governor_budget_ratio",
+    "ratio",
+    Gauge,
+    &[],
+    "CPU that the agent with its kernel programs may use, as a part of the node.",
+);
+
+/// What the governor measured.
+pub static GOVERNOR_USE: Metric = own(
+    "strata_agent_governor_use_ratio",
+    "ratio",
+    Gauge,
+    &[],
+    "CPU that the agent with its kernel programs uses, as a part of the node.",
+);
+
+/// Series of all workloads.
+pub static SERIES: Metric = own(
+    "strata_agent_series",
+    "",
+    Gauge,
+    &[],
+    "Series of workloads that the agent exports, counted as text.",
+);
+
+/// Folding into `_other`.
+pub static SERIES_FOLDED: Metric = own(
+    "strata_agent_series_folded",
+    "",
+    Counter,
+    &["metric"],
+    "Label values that were folded into _other because a budget was used up, by metric.",
+);
+
+/// Containers that are not exported.
+pub static CONTAINERS_OVER_BUDGET: Metric = own(
+    "strata_agent_containers_over_budget",
+    "",
+    Gauge,
+    &[],
+    "Containers that are counted but not exported because the budget of the node is used up.",
+);
+
+/// What runs.
+pub static BUILD_INFO: Metric = own(
+    "strata_agent_build_info",
+    "",
+    Gauge,
+    &["version", "revision", "kernel"],
+    "Version of the agent and release of the kernel that it runs on, always 1.",
+);
+
+/// When it started.
+pub static START_TIME: Metric = own(
+    "strata_agent_start_time_seconds",
+    "seconds",
+    Gauge,
+    &[],
+    "Start of the agent, in unix time.",
+);
+
+/// Go processes without goroutine ids.
+pub static GOID_UNSUPPORTED: Metric = own(
+    "strata_agent_goid_unsupported_processes",
+    "",
+    Gauge,
+    &["reason"],
+    "Watched Go processes whose goroutine ids cannot be read, by reason.",
+);
+
+/// Every metric of this file, in the order of the reference.
+pub const ALL: &[&Metric] = &[
+    &LANE_STATE,
+    &PROGRAM_RUNS,
+    &PROGRAM_SECONDS,
+    &KERNEL_LOSSES,
+    &DROPPED,
+    &FILTERED,
+    &MALFORMED_RECORDS,
+    &MAP_ENTRIES,
+    &MAP_CAPACITY,
+    &QUEUE_DEPTH,
+    &CPU_SECONDS,
+    &RESIDENT_MEMORY,
+    &SNAPSHOT_AGE,
+    &GOVERNOR_STATE,
+    &GOVERNOR_BUDGET,
+    &GOVERNOR_USE,
+    &SERIES,
+    &SERIES_FOLDED,
+    &CONTAINERS_OVER_BUDGET,
+    &BUILD_INFO,
+    &START_TIME,
+    &GOID_UNSUPPORTED,
+];

@@ -1,0 +1,53 @@
+//! What each label means.
+//!
+//! Separate because a label has the same meaning in every metric that has it.
+
+/// One label.
+#[derive(Debug)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// What its values are.
+    pub meaning: &'static str,
+}
+
+const fn label(name: &'static str, meaning: &'static str) -> Label {
+    Label { name, meaning }
+}
+
+/// Every label, in the order of the reference: identity, workload, agent.
+pub const ALL: &[Label] = &[
+    label("namespace", "Kubernetes namespace of the workload; empty outside Kubernetes"),
+    label("pod", "name of the pod; empty outside Kubernetes"),
+    label("container", "name of the container, else its short id; empty for none"),
+    label(
+        "workload",
+        "`deployment/api` and the like; outside Kubernetes `systemd/<unit>` or `process/<executable>`; `pod/<uid>` for a pod whose metadata is missing",
+    ),
+    label("http_request_method", "method of the request, `_OTHER` for unknown ones"),
+    label("http_response_status_code", "status code of the response; absent if there was none"),
+    label("url_scheme", "`http` or `https`"),
+    label("error_type", "why the request failed; absent if it did not"),
+    label("http_route", "route of the request; absent unless routes are configured"),
+    label("protocol", "protocol of the connection as far as it is known"),
+    label("server_port", "port that the workload listens on"),
+    label("outcome", "`exported`, `sampled`, `filtered`, `dropped` or `lost`"),
+    label("reason", "why, from a closed list for each metric"),
+    label("class", "class of the system call"),
+    label("errno", "name of the error number, `_other` for rare ones"),
+    label("scope", "how far away the peer is: `loopback` or `unknown`"),
+    label("kind", "`data`, `syn` or `synack`"),
+    label("direction", "`sent` or `received`"),
+    label("result", "`ok`, `refused`, `timeout` or `aborted`"),
+    label("container_id", "full id of the container"),
+    label("runtime", "container runtime, as its cgroup names it"),
+    label("pod_uid", "uid of the pod"),
+    label("lane", "lane: `sockets`, `cpu`, `process`, `tcp`, `syscalls`"),
+    label("state", "state, from a closed list for each metric"),
+    label("program", "kernel program, named for its hook"),
+    label("map", "kernel map"),
+    label("metric", "metric, without suffix"),
+    label("version", "version of the agent"),
+    label("revision", "commit that it was built from"),
+    label("kernel", "release of the running kernel"),
+];

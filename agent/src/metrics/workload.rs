@@ -1,0 +1,244 @@
+//! Metrics of workloads: what a container, or a service outside of one, does.
+//!
+//! Separate from the agent's own, because these carry the workload's identity
+//! and share its budget of series.
+
+use super::{Classic, Metric, MetricKind};
+use agent_common::histogram::{REQUEST_EDGES_NS, RUNQUEUE_EDGES_NS};
+
+const REQUEST_CLASSIC: MetricKind =
+    MetricKind::Histogram { edges_ns: &REQUEST_EDGES_NS, classic: Classic::Always };
+const RUNQUEUE_CLASSIC: MetricKind =
+    MetricKind::Histogram { edges_ns: &RUNQUEUE_EDGES_NS, classic: Classic::Always };
+const SHORT: MetricKind =
+    MetricKind::Histogram { edges_ns: &RUNQUEUE_EDGES_NS, classic: Classic::Detail };
+/// A connect whose SYN is lost takes a second and more.
+const LONG: MetricKind =
+    MetricKind::Histogram { edges_ns: &REQUEST_EDGES_NS, classic: Classic::Detail };
+
+/// HTTP requests served; the name is OpenTelemetry's. Planned for three
+/// combinations of labels a container.
+pub static HTTP_SERVER_REQUEST_DURATION: Metric = Metric {
+    name: "http_server_request_duration_seconds",
+    help: "Time from the first byte of an HTTP request to the last byte of its response, by server.",
+    unit: "seconds",
+    kind: REQUEST_CLASSIC,
+    labels: &[
+        "http_request_method",
+        "http_response_status_code",
+        "url_scheme",
+        "error_type",
+        "http_route",
+    ],
+    has_identity: true,
+    share: 45,
+};
+
+/// Turns of protocols that are not HTTP.
+pub static TURN_DURATION: Metric = Metric {
+    name: "strata_turn_duration_seconds",
+    help: "Time from the first byte of a request to the last byte of its reply, for protocols other than HTTP.",
+    unit: "seconds",
+    kind: REQUEST_CLASSIC,
+    labels: &["protocol", "server_port"],
+    has_identity: true,
+    share: 15,
+};
+
+/// The books: finished requests by what became of them.
+pub static REQUESTS: Metric = Metric {
+    name: "strata_requests",
+    help: "Finished requests by what became of their records; the outcomes sum up to all requests.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["outcome"],
+    has_identity: true,
+    share: 5,
+};
+
+/// Ready until on a CPU.
+pub static RUNQUEUE_LATENCY: Metric = Metric {
+    name: "strata_runqueue_latency_seconds",
+    help: "Time that threads were ready to run and waited for a CPU, throttled time left out.",
+    unit: "seconds",
+    kind: RUNQUEUE_CLASSIC,
+    labels: &[],
+    has_identity: true,
+    share: 15,
+};
+
+/// Off-CPU time by the parts of the `os` layer.
+pub static OFF_CPU: Metric = Metric {
+    name: "strata_off_cpu_seconds",
+    help: "Time that threads were off the CPU by reason; idle threads are not counted.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &["reason"],
+    has_identity: true,
+    share: 6,
+};
+
+/// CPU quota.
+pub static CPU_THROTTLED: Metric = Metric {
+    name: "strata_cpu_throttled_seconds",
+    help: "Time that ready threads could not run because their cgroup was out of CPU quota.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &[],
+    has_identity: true,
+    share: 1,
+};
+
+/// System calls: time. Planned for six classes a container.
+pub static SYSCALL: Metric = Metric {
+    name: "strata_syscall_seconds",
+    help: "Time between entry and exit of system calls, by class.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &["class"],
+    has_identity: true,
+    share: 6,
+};
+
+/// System calls: number. Planned for six classes a container.
+pub static SYSCALLS: Metric = Metric {
+    name: "strata_syscalls",
+    help: "System calls that returned, by class.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["class"],
+    has_identity: true,
+    share: 6,
+};
+
+/// System calls: failures.
+pub static SYSCALL_ERRORS: Metric = Metric {
+    name: "strata_syscall_errors",
+    help: "System calls that failed, by class and error number.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["class", "errno"],
+    has_identity: true,
+    share: 4,
+};
+
+/// Smoothed RTT.
+pub static TCP_RTT: Metric = Metric {
+    name: "strata_tcp_rtt_seconds",
+    help: "Smoothed round-trip time of TCP connections, at most one sample per connection and round trip.",
+    unit: "seconds",
+    kind: SHORT,
+    labels: &["scope"],
+    has_identity: true,
+    share: 2,
+};
+
+/// Mean deviation of the RTT.
+pub static TCP_JITTER: Metric = Metric {
+    name: "strata_tcp_jitter_seconds",
+    help: "Mean deviation of the round-trip time of TCP connections, sampled with it.",
+    unit: "seconds",
+    kind: SHORT,
+    labels: &["scope"],
+    has_identity: true,
+    share: 2,
+};
+
+/// The denominator of the retransmit ratio.
+pub static TCP_SEGMENTS_SENT: Metric = Metric {
+    name: "strata_tcp_segments_sent",
+    help: "TCP segments sent, those sent again included.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["scope"],
+    has_identity: true,
+    share: 1,
+};
+
+/// Retransmits; SYN and SYN-ACK kept apart, since each costs a second.
+pub static TCP_RETRANSMITS: Metric = Metric {
+    name: "strata_tcp_retransmits",
+    help: "TCP segments sent again, by kind.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["scope", "kind"],
+    has_identity: true,
+    share: 3,
+};
+
+/// Resets.
+pub static TCP_RESETS: Metric = Metric {
+    name: "strata_tcp_resets",
+    help: "TCP resets by direction.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["direction"],
+    has_identity: true,
+    share: 2,
+};
+
+/// Outgoing connects.
+pub static TCP_CONNECTS: Metric = Metric {
+    name: "strata_tcp_connects",
+    help: "Outgoing TCP connects by result.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["result"],
+    has_identity: true,
+    share: 2,
+};
+
+/// Time of outgoing connects.
+pub static TCP_CONNECT: Metric = Metric {
+    name: "strata_tcp_connect_seconds",
+    help: "Time from SYN to established, of outgoing TCP connects that succeeded.",
+    unit: "seconds",
+    kind: LONG,
+    labels: &[],
+    has_identity: true,
+    share: 2,
+};
+
+/// Time in the accept queue.
+pub static TCP_ACCEPT_WAIT: Metric = Metric {
+    name: "strata_tcp_accept_wait_seconds",
+    help: "Time that established incoming TCP connections waited to be accepted.",
+    unit: "seconds",
+    kind: LONG,
+    labels: &[],
+    has_identity: true,
+    share: 2,
+};
+
+/// What else is known of a container.
+pub static CONTAINER_INFO: Metric = Metric {
+    name: "strata_container_info",
+    help: "Identifiers of the container, always 1.",
+    unit: "",
+    kind: MetricKind::Gauge,
+    labels: &["container_id", "runtime", "pod_uid"],
+    has_identity: true,
+    share: 1,
+};
+
+/// Every metric of this file, in the order of the reference.
+pub const ALL: &[&Metric] = &[
+    &HTTP_SERVER_REQUEST_DURATION,
+    &TURN_DURATION,
+    &REQUESTS,
+    &RUNQUEUE_LATENCY,
+    &OFF_CPU,
+    &CPU_THROTTLED,
+    &SYSCALL,
+    &SYSCALLS,
+    &SYSCALL_ERRORS,
+    &TCP_RTT,
+    &TCP_JITTER,
+    &TCP_SEGMENTS_SENT,
+    &TCP_RETRANSMITS,
+    &TCP_RESETS,
+    &TCP_CONNECTS,
+    &TCP_CONNECT,
+    &TCP_ACCEPT_WAIT,
+    &CONTAINER_INFO,
+];
