@@ -8,14 +8,20 @@ use anyhow::Context as _;
 fn main() -> anyhow::Result<()> {
     println!("cargo::rerun-if-env-changed=AYA_BUILD_SKIP");
     println!("cargo::rustc-check-cfg=cfg(kernel_object)");
-    let is_skipped = std::env::var("AYA_BUILD_SKIP").is_ok_and(|value| value == "1" || value == "true");
+    let is_skipped =
+        std::env::var("AYA_BUILD_SKIP").is_ok_and(|value| value == "1" || value == "true");
     if is_skipped {
         return Ok(());
     }
     println!("cargo::rustc-cfg=kernel_object");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent-ebpf");
     aya_build::build_ebpf(
-        [aya_build::Package { name: "agent-ebpf", root_dir: root, no_default_features: false, features: &[] }],
+        [aya_build::Package {
+            name: "agent-ebpf",
+            root_dir: root,
+            no_default_features: false,
+            features: &[],
+        }],
         aya_build::Toolchain::Custom("1.95.0"),
     )
     .context("building agent-ebpf; `cargo xtask setup` installs what it needs")
