@@ -1,0 +1,158 @@
+//! The wire contract's layout against a committed snapshot.
+//!
+//! Separate from the types because a change of layout must be seen in a diff:
+//! kernel programs and agent are built apart. `cargo xtask tidy --bless`
+//! writes `layout.txt` anew.
+
+use std::mem::{align_of, offset_of, size_of};
+use std::path::Path;
+
+use agent_common::counter::cpu::CpuCounters;
+use agent_common::counter::requests::RequestCounters;
+use agent_common::counter::syscalls::{ClassCounters, SyscallCounters};
+use agent_common::counter::tcp::{ScopeCounters, TcpCounters};
+use agent_common::histogram::Histogram;
+use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
+use agent_common::record::cgroup::CgroupRecord;
+use agent_common::record::process::ProcessRecord;
+use agent_common::record::request::{RequestPathRecord, RequestRecord};
+use agent_common::stats::ProgramStats;
+
+/// A field: name, offset and size in bytes.
+type Field = (&'static str, usize, usize);
+
+/// A type of the contract.
+struct Layout {
+    name: &'static str,
+    size: usize,
+    align: usize,
+    fields: Vec<Field>,
+}
+
+/// The layout of a struct. All of its fields must be listed, else this does
+/// not compile.
+macro_rules! layout {
+    ($name:ident { $($field:ident),+ $(,)? }) => {{
+        fn is_complete(value: &$name) {
+            let $name { $($field: _),+ } = value;
+        }
+        let _: fn(&$name) = is_complete;
+        Layout {
+            name: stringify!($name),
+            size: size_of::<$name>(),
+            align: align_of::<$name>(),
+            fields: vec![$((
+                stringify!($field),
+                offset_of!($name, $field),
+                size_of_field(|value: &$name| &value.$field),
+            )),+],
+        }
+    }};
+}
+
+fn size_of_field<T, F>(_: impl Fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
+fn layouts() -> Vec<Layout> {
+    vec![
+        layout!(RequestRecord {
+            kind,
+            method,
+            protocol,
+            path_len,
+            status,
+            service,
+            flags,
+            tgid,
+            tid,
+            retransmits_during,
+            retransmits_after,
+            arrival_ns,
+            read_ns,
+            end_ns,
+            bytes_in,
+            bytes_out,
+            goid,
+            cgroup_id,
+            srtt_us,
+            mdev_us,
+            local_port,
+            remote_port,
+            _pad,
+            local_addr,
+            remote_addr,
+        }),
+        layout!(RequestPathRecord { request, path }),
+        layout!(ProcessRecord { kind, _pad, tgid, ktime_ns, cgroup_id, start_boottime_ns }),
+        layout!(CgroupRecord { kind, _pad, path_len, ktime_ns, cgroup_id, path }),
+        layout!(Histogram { sum_ns, buckets }),
+        layout!(RequestCounters {
+            finished,
+            sampled,
+            filtered,
+            lost,
+            sampled_classic,
+            _pad,
+            sampled_durations,
+        }),
+        layout!(CpuCounters { off_cpu_ns, runqueue_classic, _pad, runqueue }),
+        layout!(ClassCounters { time_ns, calls, errors }),
+        layout!(SyscallCounters { classes }),
+        layout!(ScopeCounters { segments_sent, retransmits, rtt, jitter }),
+        layout!(TcpCounters { scopes, resets, connects, connect_time, accept_wait }),
+        layout!(CgroupPolicy { service, _pad }),
+        layout!(ProcessPolicy { service, flags, g_tls_offset, goid_offset, _pad }),
+        layout!(ListenerKey { netns, port, _pad }),
+        layout!(Listener { service, _pad, sockets }),
+        layout!(Control { generation, sample_shift, keep_paths, is_off }),
+        layout!(ProgramStats { runs, timed_runs, timed_ns }),
+    ]
+}
+
+fn render(layouts: &[Layout]) -> String {
+    let mut text = String::from("type: size, align; field: offset, size (bytes)\n");
+    for Layout { name, size, align, fields } in layouts {
+        text.push_str(&format!("\n{name}: {size}, {align}\n"));
+        for (field, offset, size) in fields {
+            text.push_str(&format!("  {field}: {offset}, {size}\n"));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_layout_is_that_of_the_snapshot() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layout.txt");
+    let now = render(&layouts());
+    if std::env::var_os("STRATA_BLESS").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut differences = before.lines().zip(now.lines()).filter(|(before, now)| before != now);
+    assert!(
+        before == now,
+        "the wire contract changed; if that is meant, run `cargo xtask tidy --bless`\n\
+         first difference (snapshot, now): {:?}",
+        differences.next().unwrap_or(("end of the snapshot", "end of the layout"))
+    );
+}
+
+#[test]
+fn no_type_has_padding_without_a_name() {
+    for layout in layouts() {
+        let mut end = 0;
+        for (field, offset, size) in layout.fields {
+            assert_eq!(offset, end, "hole before {}::{field}", layout.name);
+            end = offset + size;
+        }
+        assert_eq!(end, layout.size, "hole at the end of {}", layout.name);
+    }
+}
+
+#[test]
+fn no_type_needs_more_alignment_than_ring_and_maps_give() {
+    for layout in layouts() {
+        assert!(layout.align <= 8, "{}", layout.name);
+    }
+}

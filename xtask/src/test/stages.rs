@@ -1,0 +1,228 @@
+//! The table of stages: what `test` runs, in order. A new stage is a new row.
+//!
+//! Separate so that what CI checks can be read in one place. Everything is
+//! built with the release profile and for the same set of packages, so that
+//! cargo compiles each dependency once.
+
+use std::process::Command;
+
+use super::Options;
+use super::skips::{self, Skips};
+use super::tally::{self, Tally};
+use crate::{build, place, process, tidy};
+
+/// Packages that run on the host. Every stage names all of them, or those with
+/// the most features: another choice would make cargo compile anew.
+const HOST_PACKAGES: [&str; 4] = ["agent", "agent-common", "xtask", "tests"];
+
+/// What a stage is given.
+pub(super) struct Context<'a> {
+    pub(super) options: &'a Options,
+    pub(super) skips: &'a Skips,
+}
+
+/// What a stage needs of the machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// The kernel programs in the agent.
+    KernelPrograms,
+    /// Those, and leave to load them.
+    Root,
+}
+
+/// One row.
+pub(super) struct Stage {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    /// Whether it runs tests that a filter can select.
+    pub(super) has_tests: bool,
+    /// An earlier stage without which this one makes no sense.
+    pub(super) after: Option<&'static str>,
+    needs: Needs,
+    pub(super) run: fn(&Context<'_>) -> (Tally, Option<anyhow::Error>),
+}
+
+/// Every stage: quick ones first.
+pub(super) const STAGES: &[Stage] = &[
+    Stage {
+        name: "fmt",
+        what: "the formatter would change nothing",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| check(process::cargo().args(["fmt", "--all", "--check"])),
+    },
+    Stage {
+        name: "tidy",
+        what: "the house rules",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| (Tally::default(), tidy::run(&tidy::Options::default()).err()),
+    },
+    Stage {
+        name: "clippy",
+        what: "lints of everything that runs on the host",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| {
+            let mut command = process::cargo();
+            command.args(["clippy", "--release", "--all-targets"]);
+            check(with_packages(&mut command, &HOST_PACKAGES).args(["--", "--deny", "warnings"]))
+        },
+    },
+    Stage {
+        name: "clippy-bpf",
+        what: "lints of the kernel programs",
+        has_tests: false,
+        after: None,
+        needs: Needs::KernelPrograms,
+        // Apart from the host's: the two cannot share one choice of features.
+        run: |_| {
+            check(process::cargo().args([
+                "clippy",
+                "--release",
+                "--package=agent-ebpf",
+                "--target=bpfel-unknown-none",
+                "-Zbuild-std=core",
+                "--",
+                "--deny",
+                "warnings",
+            ]))
+        },
+    },
+    Stage {
+        name: "docs",
+        what: "the documentation builds, and its links lead somewhere",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| {
+            let mut command = process::cargo();
+            command
+                .args(["doc", "--release", "--no-deps", "--document-private-items"])
+                .env("RUSTDOCFLAGS", "--deny warnings");
+            check(with_packages(&mut command, &HOST_PACKAGES))
+        },
+    },
+    Stage {
+        name: "unit",
+        what: "tests that need nothing",
+        has_tests: true,
+        after: None,
+        needs: Needs::Nothing,
+        run: |context| {
+            let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
+            targets.extend(integration_tests());
+            let (mut tally, error) = tests(context, &HOST_PACKAGES, &targets, &[]);
+            let (examples, second) =
+                tests(context, &["agent", "agent-common"], &["--doc".to_owned()], &[]);
+            tally.add(&examples);
+            (tally, error.or(second))
+        },
+    },
+    Stage {
+        name: "build",
+        what: "the agent as it is shipped",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| (Tally::default(), build::run().err()),
+    },
+    Stage {
+        name: "kernel",
+        what: "kernel programs on this kernel",
+        has_tests: true,
+        after: Some("build"),
+        needs: Needs::Root,
+        run: |context| {
+            tests(context, &HOST_PACKAGES, &["--test=kernel".to_owned()], &["--test-threads=1"])
+        },
+    },
+    Stage {
+        name: "e2e",
+        what: "the agent among real servers and clients",
+        has_tests: true,
+        after: Some("build"),
+        needs: Needs::Root,
+        run: |context| {
+            tests(context, &HOST_PACKAGES, &["--test=e2e".to_owned()], &["--test-threads=1"])
+        },
+    },
+];
+
+impl Stage {
+    /// Why it cannot run here, if so.
+    pub(super) fn reason_to_skip(&self) -> Option<&'static str> {
+        match self.needs {
+            Needs::KernelPrograms | Needs::Root if build::is_without_kernel_programs() => {
+                Some("AYA_BUILD_SKIP leaves the kernel programs out")
+            }
+            Needs::Root if !place::is_root() => Some("not root: kernel programs cannot be loaded"),
+            _ => None,
+        }
+    }
+}
+
+/// A stage that is one command without tests.
+fn check(command: &mut Command) -> (Tally, Option<anyhow::Error>) {
+    (Tally::default(), process::run(command).err())
+}
+
+/// A stage that runs tests: cargo's choice of targets, the runner's options.
+fn tests(
+    context: &Context<'_>,
+    packages: &[&str],
+    targets: &[String],
+    runner: &[&str],
+) -> (Tally, Option<anyhow::Error>) {
+    let mut command = process::cargo();
+    command.args(["test", "--release", "--no-fail-fast"]);
+    with_packages(&mut command, packages).args(targets);
+    command.args(&context.options.filter).arg("--").args(runner);
+    command.env(skips::VARIABLE, context.skips.path());
+    // Daemons are not in everybody's `PATH`; setup finds them all the same.
+    if let Ok(path) = std::env::join_paths(place::search_path()) {
+        command.env("PATH", path);
+    }
+    if context.options.is_strict {
+        command.env("STRATA_STRICT", "1");
+    }
+    if context.options.is_full {
+        command.env("STRATA_FULL", "1");
+    }
+    tally::run(&mut command)
+}
+
+fn with_packages<'a>(command: &'a mut Command, packages: &[&str]) -> &'a mut Command {
+    command.args(packages.iter().map(|package| format!("--package={package}")))
+}
+
+/// The integration tests that need no root, as cargo's options: those of every
+/// crate but `tests`.
+fn integration_tests() -> Vec<String> {
+    let mut names = Vec::new();
+    for package in ["agent", "agent-common", "xtask"] {
+        // A package without the directory has none.
+        let Ok(entries) = std::fs::read_dir(place::repository().join(package).join("tests")) else {
+            continue;
+        };
+        let files = entries.flatten().map(|entry| entry.file_name());
+        names
+            .extend(files.filter_map(|file| {
+                Some(format!("--test={}", file.to_str()?.strip_suffix(".rs")?))
+            }));
+    }
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_integration_tests_are_found() {
+        assert!(super::integration_tests().contains(&"--test=layout".to_owned()));
+    }
+}
