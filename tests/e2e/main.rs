@@ -1,1 +1,31 @@
-//! End to end.
+//! End to end: real servers, real clients, the released agent, real readers.
+//!
+//! Root is needed; run with `cargo test -p tests --release -- --test-threads=1`
+//! after `cargo xtask build`. Truth comes from the workload and the client,
+//! never from the agent.
+
+/// What tests ask of an exposition, and how long they wait for it.
+mod expect;
+
+/// The workloads, the load client and the harness themselves, without an agent.
+mod workloads;
+
+/// Numbers of requests, methods and statuses under well-formed load.
+mod counts;
+/// Requests and responses of unusual shape.
+mod http_shapes;
+/// A client whose next request races the server's end of the one before.
+mod racing;
+
+/// Identity of containers by their cgroup paths.
+mod containers;
+/// The exposition as Prometheus and promtool read it.
+mod prometheus;
+
+/// Start, stop, crash, second instance, missing privileges, bad usage.
+mod lifecycle;
+/// What is never kept.
+mod privacy;
+
+/// Many processes, cgroups and connections that come and go.
+mod churn;

@@ -1,1 +1,24 @@
-//! Test harness.
+//! Harness of the tests that need root: nothing here asserts.
+//!
+//! Separate from the tests so that the kernel tests, the end-to-end tests and
+//! the bench share one set of workloads, clients and clean-up.
+//!
+//! Everything that is started is ended by its drop, by process id, also when a
+//! test panics. Everything that waits has a deadline.
+
+pub mod agent_process;
+pub mod apps;
+pub mod cgroup;
+pub mod containers;
+pub mod eventually;
+pub mod http;
+pub mod journal;
+pub mod load;
+pub mod metrics_text;
+pub mod netns;
+pub mod nft;
+pub mod process;
+pub mod prometheus;
+pub mod require;
+pub mod sys;
+pub mod workload;

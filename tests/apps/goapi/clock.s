@@ -1,0 +1,2 @@
+// Empty on purpose: a package with an assembly file may declare functions
+// without a body, which clock.go does.

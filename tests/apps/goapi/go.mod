@@ -1,0 +1,3 @@
+module goapi
+
+go 1.19

@@ -1,0 +1,63 @@
+// Goapi is the Go workload of strata's tests and demo: a net/http server whose
+// handlers each do one kind of work, and which can write down what it did.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:0", "address to serve on; :0 takes both families")
+	downstream := flag.String("downstream", "", "URL that /down calls")
+	journalPath := flag.String("log", "", "file for one line per request, written at SIGTERM and on GET /flush")
+	flag.Parse()
+
+	dir, err := os.MkdirTemp("", "goapi")
+	if err != nil {
+		log.Fatal(err)
+	}
+	a := &api{downstream: *downstream, dir: dir, client: &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256},
+	}}
+	mux := a.routes()
+	var handler http.Handler = mux
+	var j *journal
+	if *journalPath != "" {
+		if j, err = openJournal(*journalPath); err != nil {
+			log.Fatal(err)
+		}
+		handler = j.record(mux)
+		mux.HandleFunc("/flush", func(w http.ResponseWriter, _ *http.Request) {
+			n, err := j.flush()
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			fmt.Fprintf(w, "%d\n", n)
+		})
+	}
+
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		log.Fatal(err)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	fmt.Printf("listening %s\n", listener.Addr())
+	go func() { log.Fatal(http.Serve(listener, handler)) }()
+
+	<-stop
+	os.RemoveAll(dir)
+	if j != nil {
+		if _, err := j.flush(); err != nil {
+			log.Fatal(err)
+		}
+	}
+}

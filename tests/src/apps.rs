@@ -1,0 +1,76 @@
+//! Where the workload programs are, built on demand.
+//!
+//! Separate from `workload`, which runs them: containers run them too.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::Context as _;
+
+use crate::process;
+
+/// The workspace's target directory.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from)
+}
+
+/// The folder of the workload programs' sources.
+#[must_use]
+pub fn source_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("apps")
+}
+
+/// The folder of the workload programs that had to be built.
+#[must_use]
+pub fn build_dir() -> PathBuf {
+    target_dir().join("tests-apps")
+}
+
+/// Builds the Go workload (static, once per process; Go's own cache makes the
+/// next one quick) and gives its path.
+///
+/// # Errors
+/// When there is no Go, or its build fails.
+pub fn goapi() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build_go("goapi").map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build_go(name: &str) -> anyhow::Result<PathBuf> {
+    let dir = build_dir();
+    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    let dir = dir.canonicalize()?;
+    // Test binaries may run side by side; the lock goes with the file's close.
+    let lock = File::create(dir.join(format!("{name}.lock")))?;
+    lock.lock().context("waiting for another build")?;
+    let binary = dir.join(name);
+    process::run(
+        Command::new(go_tool())
+            .args(["build", "-o"])
+            .arg(&binary)
+            .arg(".")
+            .current_dir(source_dir().join(name))
+            .env("CGO_ENABLED", "0")
+            // A static binary of the module itself: nothing to stamp, nothing to fetch.
+            .env("GOFLAGS", "-mod=mod -buildvcs=false")
+            .env("GOTOOLCHAIN", "local"),
+    )?;
+    Ok(binary)
+}
+
+/// `go` from `PATH`, else from where its own archive installs it.
+fn go_tool() -> PathBuf {
+    let usual = PathBuf::from("/usr/local/go/bin/go");
+    if !crate::require::has_tool("go") && usual.is_file() { usual } else { PathBuf::from("go") }
+}
+
+/// Whether the Go workload can be built here.
+#[must_use]
+pub fn has_go() -> bool {
+    crate::require::has_tool("go") || Path::new("/usr/local/go/bin/go").is_file()
+}

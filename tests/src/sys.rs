@@ -1,0 +1,97 @@
+//! The only unsafe code of the tests: a few calls of libc, wrapped safely.
+//!
+//! Separate so that every other file can be read without that thought.
+#![expect(unsafe_code, reason = "libc has no safe form of these calls")]
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
+
+/// `CLOCK_MONOTONIC` in nanoseconds: the clock of the kernel's records, of
+/// the Go workload's journal and of the load client's log.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid timespec that outlives the call, which writes to nothing else.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// Sleeps until [`monotonic_ns`] reaches `deadline_ns`; at once if it has.
+pub fn sleep_until_ns(deadline_ns: u64) {
+    let deadline = libc::timespec {
+        tv_sec: i64::try_from(deadline_ns / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(deadline_ns % 1_000_000_000).unwrap_or(0),
+    };
+    loop {
+        // SAFETY: `deadline` is a valid timespec; with TIMER_ABSTIME the remainder may be null.
+        let error = unsafe {
+            libc::clock_nanosleep(
+                libc::CLOCK_MONOTONIC,
+                libc::TIMER_ABSTIME,
+                &raw const deadline,
+                std::ptr::null_mut(),
+            )
+        };
+        if error != libc::EINTR {
+            return;
+        }
+    }
+}
+
+/// Whether this process has the effective user id 0.
+#[must_use]
+pub fn is_root() -> bool {
+    // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Sends `signal` (a `libc::SIG*` number) to one process.
+///
+/// # Errors
+/// What kill(2) gives: no such process, or not permitted.
+pub fn send_signal(pid: u32, signal: i32) -> io::Result<()> {
+    // Pids 0 and below mean groups to kill(2); none of those is ever wanted.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: kill takes two integers and touches no memory of this process.
+    if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes the close of `stream` send a reset instead of a FIN.
+///
+/// # Errors
+/// What setsockopt(2) gives.
+pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap_or(0);
+    // SAFETY: the descriptor is open while `stream` is borrowed; `linger` is valid for `length` bytes.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps the calling thread on one CPU from now on.
+///
+/// # Errors
+/// What sched_setaffinity(2) gives, such as a CPU that does not exist.
+pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
+    // SAFETY: cpu_set_t is an array of integers, for which zero is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    if cpu >= libc::CPU_SETSIZE.unsigned_abs() as usize {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: `cpu` is below CPU_SETSIZE, so the bit lies within `set`.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is valid for its own size; 0 means the calling thread.
+    let result =
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
