@@ -3,7 +3,11 @@
 
 pub mod admin;
 pub mod aggregate;
+pub mod decode;
+pub mod event;
 pub mod export;
 pub mod host;
 pub mod load;
 pub mod metrics;
+pub mod probes;
+pub mod sys;
