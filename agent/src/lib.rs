@@ -1,2 +1,6 @@
 //! strata: where did each API request's time go?
 #![deny(unsafe_code)]
+
+pub mod event;
+
+pub mod attribution;
