@@ -1,2 +1,4 @@
 //! strata: where did each API request's time go?
 #![deny(unsafe_code)]
+
+pub mod config;
