@@ -1,4 +1,5 @@
 //! strata: where did each API request's time go?
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod config;
