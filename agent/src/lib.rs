@@ -3,6 +3,9 @@
 
 pub mod admin;
 pub mod aggregate;
+pub mod attribution;
+pub mod cli;
+pub mod config;
 pub mod decode;
 pub mod event;
 pub mod export;
