@@ -13,4 +13,5 @@ pub mod host;
 pub mod load;
 pub mod metrics;
 pub mod probes;
+pub mod source;
 pub mod sys;

@@ -501,6 +501,15 @@ fn mix(hash: u64, word: u64) -> u64 {
     product ^ (product >> 29)
 }
 
+/// The hash that [`path`] finds for a path given whole, as configuration does;
+/// 0 for one that is too long to be told from others.
+#[must_use]
+pub fn path_hash(bytes: &[u8]) -> u64 {
+    let mut opened = Opened::new();
+    path(bytes, &mut opened);
+    opened.path_hash
+}
+
 /// Status of a response by its first 16 bytes; 0 if they are not a response's.
 #[inline(always)]
 pub fn status(first: u64, second: u64) -> u16 {

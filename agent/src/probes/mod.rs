@@ -22,8 +22,7 @@ pub enum Lane {
 
 impl Lane {
     /// Every lane, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::Sockets, Self::Cpu, Self::Process, Self::Tcp, Self::Syscalls];
+    pub const ALL: [Self; 5] = [Self::Sockets, Self::Cpu, Self::Process, Self::Tcp, Self::Syscalls];
 
     /// Its name in configuration, metrics and on screen.
     #[must_use]
@@ -118,7 +117,8 @@ mod tests {
 
     #[test]
     fn the_first_fifteen_bytes_of_a_name_are_its_own() {
-        let mut short: Vec<&str> = ALL.iter().map(|spec| &spec.name[..spec.name.len().min(15)]).collect();
+        let mut short: Vec<&str> =
+            ALL.iter().map(|spec| &spec.name[..spec.name.len().min(15)]).collect();
         short.sort_unstable();
         // tcp_retransmit_skb and tcp_retransmit_synack are told apart by BTF.
         short.dedup();

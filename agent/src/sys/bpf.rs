@@ -65,10 +65,8 @@ impl MapIterator {
     ///
     /// What the kernel says.
     pub fn run(&self) -> std::io::Result<()> {
-        let attr = IterCreate {
-            link_fd: self.link.as_raw_fd().cast_unsigned(),
-            ..IterCreate::default()
-        };
+        let attr =
+            IterCreate { link_fd: self.link.as_raw_fd().cast_unsigned(), ..IterCreate::default() };
         let mut file = File::from(bpf(BPF_ITER_CREATE, &attr)?);
         // The program writes nothing: the first read visits all and ends.
         let mut nothing = [0; 64];
