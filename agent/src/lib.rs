@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod aggregate;
+pub mod app;
 pub mod attribution;
 pub mod cli;
 pub mod config;
@@ -15,3 +16,4 @@ pub mod metrics;
 pub mod probes;
 pub mod source;
 pub mod sys;
+pub mod telemetry;

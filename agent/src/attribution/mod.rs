@@ -4,6 +4,8 @@
 //! Separate from decoding because names need `/proc` and the cgroup tree, and
 //! from aggregation because a name is decided once, not per series.
 
+// Who is watched, and under which service.
+pub mod attributor;
 // What a cgroup's path alone says: container, pod, unit.
 pub mod cgroup_path;
 // The cgroup directories that exist, by id.
@@ -16,3 +18,5 @@ pub mod hierarchy;
 pub mod identity;
 // Processes, their start, program, sockets, as `/proc` tells.
 pub mod procfs;
+// Containers and host workloads, by the index that the kernel uses.
+pub mod services;

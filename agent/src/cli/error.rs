@@ -18,6 +18,9 @@ pub enum Error {
     /// no failure: whoever read has read enough.
     #[error("writing to stdout: {0}")]
     Output(#[from] std::io::Error),
+    /// The agent could not start.
+    #[error(transparent)]
+    Agent(#[from] crate::app::Error),
     /// The verb is known, but this build cannot carry it out.
     #[error("this build has no verb `{verb}`")]
     NotBuilt {

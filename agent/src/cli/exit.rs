@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::Error;
 use super::stdout::{Stdout, has_colour};
-use crate::config;
+use crate::{app, config, load};
 
 /// What a verb's end means to a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,19 @@ impl From<&config::Error> for Exit {
     }
 }
 
+impl From<&app::Error> for Exit {
+    fn from(error: &app::Error) -> Self {
+        match error {
+            app::Error::Capabilities { .. }
+            | app::Error::Load(
+                load::Error::Btf(_) | load::Error::Fields { .. } | load::Error::NoObject,
+            ) => Self::Missing,
+            app::Error::Load(error) if error.is_denied() => Self::Missing,
+            _ => Self::Failed,
+        }
+    }
+}
+
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error {
@@ -48,6 +61,7 @@ impl From<&Error> for Exit {
             Error::Usage(_) => Self::Usage,
             Error::Config(error) => Self::from(error),
             Error::Output(error) if error.kind() == ErrorKind::BrokenPipe => Self::Done,
+            Error::Agent(error) => Self::from(error),
             Error::Output(_) | Error::NotBuilt { .. } => Self::Failed,
         }
     }
