@@ -294,7 +294,7 @@ async fn work(
             _ = tick.tick() => {
                 worker.sweep();
                 worker.expire();
-                if pending.is_none() && !readiness.is_ready() {
+                if pending.is_none() && readiness.missing().is_some() {
                     let _ = ask_drain.try_send(());
                 }
             }
