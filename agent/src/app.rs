@@ -62,7 +62,9 @@ pub enum Error {
     #[error(transparent)]
     Proc(#[from] procfs::Error),
     /// The HTTP port.
-    #[error("cannot listen on {address}: {source}; is another strata running? choose another with --listen")]
+    #[error(
+        "cannot listen on {address}: {source}; is another strata running? choose another with --listen"
+    )]
     Listen {
         /// Where.
         address: std::net::SocketAddr,
@@ -89,7 +91,10 @@ enum Input {
 ///
 /// If it cannot start.
 pub fn run(config: &Config) -> Result<(), Error> {
-    crate::telemetry::log::start(config.log.level.as_str(), config.log.format == config::LogFormat::Json);
+    crate::telemetry::log::start(
+        config.log.level.as_str(),
+        config.log.format == config::LogFormat::Json,
+    );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -152,13 +157,27 @@ async fn serve(config: &Config) -> Result<(), Error> {
         config::Detail::Normal => export::Detail::Normal,
         config::Detail::Full => export::Detail::Full,
     };
-    let state =
-        Arc::new(AdminState { scraper: Scraper::new(source, detail), readiness: readiness.clone() });
+    let state = Arc::new(AdminState {
+        scraper: Scraper::new(source, detail),
+        readiness: readiness.clone(),
+    });
     let interval = config.drain.interval;
     let reader = tokio::task::spawn_local(read(ring, interval, drains, events, own.clone()));
-    let work = tokio::task::spawn_local(work(worker, inputs, ask_drain, publisher, readiness.clone(), stopping.clone()));
+    let work = tokio::task::spawn_local(work(
+        worker,
+        inputs,
+        ask_drain,
+        publisher,
+        readiness.clone(),
+        stopping.clone(),
+    ));
     let limits = admin::server::Limits::default();
-    let http = tokio::task::spawn_local(admin::server::serve(listener, state, limits, until(stopping.clone())));
+    let http = tokio::task::spawn_local(admin::server::serve(
+        listener,
+        state,
+        limits,
+        until(stopping.clone()),
+    ));
     tracing::info!(address = %config.listen, "serving");
 
     wait_for_signal().await.map_err(Error::Runtime)?;
@@ -193,7 +212,12 @@ fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
     loaded.attach();
     for lane in Lane::ALL {
         let status = load::status::lane_status(lane, loaded.statuses(), true);
-        tracing::info!(lane = lane.as_str(), state = status.state.as_str(), why = status.why, "lane");
+        tracing::info!(
+            lane = lane.as_str(),
+            state = status.state.as_str(),
+            why = status.why,
+            "lane"
+        );
     }
     let proc = ProcRoot::new(&config.proc_root);
     let attributor =

@@ -198,7 +198,9 @@ impl Worker {
         let dropped = self.parts.own.dropped_requests(service);
         entry.requests.snapshot(&books, dropped, snapshot);
         if let Some(info) = &entry.info {
-            snapshot.family(&metrics::workload::CONTAINER_INFO).push(info.clone(), Value::Gauge(1.0));
+            snapshot
+                .family(&metrics::workload::CONTAINER_INFO)
+                .push(info.clone(), Value::Gauge(1.0));
         }
         let series = CounterSeries { identity: &entry.identity, max_errors: MAX_ERROR_SERIES };
         series.cpu(&counters.cpu(service), snapshot);
@@ -278,8 +280,7 @@ impl Worker {
 
 fn entry_of(service: &Service) -> Option<Entry> {
     let known = service.identity.as_ref()?;
-    let identity =
-        Identity::new(&known.namespace, &known.pod, &known.container, &known.workload);
+    let identity = Identity::new(&known.namespace, &known.pod, &known.container, &known.workload);
     let info = service.info.as_ref().map(|info| {
         let uid = info.pod_uid.as_ref().map_or("", |uid| uid.as_str());
         let values = [info.container_id.as_str(), info.runtime_label(), uid];

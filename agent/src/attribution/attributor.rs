@@ -202,10 +202,8 @@ impl Attributor {
         let make = || {
             // Outside of a pod the workload is named by the program, which is
             // known when it serves.
-            let identity = owner
-                .pod_uid
-                .is_some()
-                .then(|| Identity::without_metadata(&owner, "", None));
+            let identity =
+                owner.pod_uid.is_some().then(|| Identity::without_metadata(&owner, "", None));
             (identity, ContainerInfo::of(&owner))
         };
         let Some((service, is_new)) = self.services.get_or_add(&key, make) else { return };
@@ -283,7 +281,8 @@ impl Attributor {
                 return None;
             }
             let key = ServiceKey::Container(container_id.clone());
-            let (service, _) = self.services.get_or_add(&key, || (None, ContainerInfo::of(&owner)))?;
+            let (service, _) =
+                self.services.get_or_add(&key, || (None, ContainerInfo::of(&owner)))?;
             self.services.identify(service, || {
                 Identity::without_metadata(&owner, facts.executable_name(), None)
             });

@@ -117,9 +117,10 @@ impl Services {
 
     /// Services that may be shown, with their index.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Service)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            Some((u16::try_from(index).ok()?, slot.as_ref()?))
-        })
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((u16::try_from(index).ok()?, slot.as_ref()?)))
     }
 
     /// Services that were refused for want of an index.

@@ -39,9 +39,8 @@ pub fn missing() -> Vec<Needed> {
 
 fn missing_in(effective: u64) -> Vec<Needed> {
     let has = |bit: u32| effective >> bit & 1 != 0;
-    let is_there = |needed: &Needed| {
-        has(needed.bit) || (matches!(needed.bit, 38 | 39) && has(SYS_ADMIN))
-    };
+    let is_there =
+        |needed: &Needed| has(needed.bit) || (matches!(needed.bit, 38 | 39) && has(SYS_ADMIN));
     NEEDED.into_iter().filter(|needed| !is_there(needed)).collect()
 }
 

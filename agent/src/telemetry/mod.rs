@@ -92,9 +92,7 @@ impl Own {
     /// Dropped requests of a service.
     #[must_use]
     pub fn dropped_requests(&self, service: u16) -> u64 {
-        self.dropped_of
-            .get(usize::from(service))
-            .map_or(0, |count| count.load(Ordering::Relaxed))
+        self.dropped_of.get(usize::from(service)).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// A service's index is given to another.
