@@ -18,6 +18,6 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Agent { config, .. } => Ok(agent::app::run(&config)?),
         Command::Check { .. } => Err(Error::NotBuilt { verb: "check" }),
         Command::Top { .. } => Err(Error::NotBuilt { verb: "top" }),
-        Command::Metrics { .. } => Err(Error::NotBuilt { verb: "metrics" }),
+        Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),
     }
 }

@@ -6,6 +6,7 @@
 pub mod config;
 mod error;
 pub mod exit;
+pub mod metrics;
 mod flags;
 pub mod stdout;
 
