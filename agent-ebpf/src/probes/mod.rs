@@ -6,3 +6,5 @@ mod process;
 mod request;
 /// Connections as they open and close (sockets and tcp lanes).
 mod socket_state;
+/// Quality of connections (tcp lane).
+mod tcp;

@@ -14,6 +14,7 @@ use crate::kernel::go;
 use crate::kernel::sock::Sock;
 use crate::kernel::task::Task;
 use crate::maps::CONTROL;
+use crate::probes::tcp;
 use crate::{connections, scratch, stats};
 
 /// `EAGAIN`
@@ -44,7 +45,7 @@ fn recv(ctx: &BtfTracePointContext) {
     }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    finish::accepted(sk, conn, now_ns);
+    tcp::accept_wait::at_io(sk, conn, now_ns);
     let who = who(task, state);
     if result <= 0 {
         let action = if result == 0 { conn.on_recv_eof(&who) } else { conn.on_recv_again(&who) };
