@@ -28,6 +28,7 @@ use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::ring::Ring;
 use crate::source::stats::Stats;
+use crate::sys::readiness::Readiness as FdReadiness;
 use crate::telemetry::{Dropped, Own};
 use crate::worker::{Parts, Worker};
 
@@ -161,8 +162,10 @@ async fn serve(config: &Config) -> Result<(), Error> {
         scraper: Scraper::new(source, detail),
         readiness: readiness.clone(),
     });
+    let wake_ups = ring.wake_ups().and_then(FdReadiness::new).map_err(Error::Runtime)?;
     let interval = config.drain.interval;
-    let reader = tokio::task::spawn_local(read(ring, interval, drains, events, own.clone()));
+    let reader =
+        tokio::task::spawn_local(read(ring, wake_ups, interval, drains, events, own.clone()));
     let work = tokio::task::spawn_local(work(
         worker,
         inputs,
@@ -231,6 +234,7 @@ fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
 /// The reader: drains the ring, never waits for the worker.
 async fn read(
     mut ring: Ring,
+    wake_ups: FdReadiness,
     interval: Duration,
     mut drains: mpsc::Receiver<()>,
     events: mpsc::Sender<Input>,
@@ -243,6 +247,7 @@ async fn read(
                 Some(()) => true,
                 None => return,
             },
+            () = wake_ups.wait() => false,
             () = tokio::time::sleep(pause) => false,
         };
         let mut total = 0;

@@ -6,3 +6,4 @@
 pub mod bpf;
 pub mod clock;
 pub mod mapping;
+pub mod readiness;
