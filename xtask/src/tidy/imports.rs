@@ -39,7 +39,11 @@ const ROOMS: &[Room] = &[
     // Of attribution it uses the nouns, never the engine.
     room("aggregate", &["event", "probes", "metrics", "config", "telemetry", "attribution"]),
     room("export", &["aggregate::snapshot", "event", "metrics", "config", "telemetry"]),
-    room("admin", &["export", "aggregate::snapshot", "load::status", "telemetry", "metrics"]),
+    // A socket's mode is set by the mask of the process.
+    room(
+        "admin",
+        &["export", "aggregate::snapshot", "load::status", "telemetry", "metrics", "sys"],
+    ),
     room(
         "cli",
         &[
@@ -51,6 +55,8 @@ const ROOMS: &[Room] = &[
             "export",
             "aggregate::snapshot",
             "admin",
+            // Keys of a terminal are waited for.
+            "sys",
         ],
     ),
     room("app", &[EVERY]),
