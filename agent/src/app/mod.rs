@@ -36,6 +36,7 @@ use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::ring::Ring;
 use crate::source::stats::Stats;
+use crate::sys::readable::Readable;
 use crate::telemetry::{Dropped, Own};
 use crate::worker::{Parts, Worker};
 
@@ -232,7 +233,8 @@ impl Engine {
         let (ask_drain, drains) = mpsc::channel(4);
         worker.start()?;
         let interval = config.drain.interval;
-        let reader = tokio::task::spawn_local(read(ring, interval, drains, events, own));
+        let wake_ups = ring.wake_ups().and_then(Readable::new).map_err(Error::Runtime)?;
+        let reader = tokio::task::spawn_local(read(ring, wake_ups, interval, drains, events, own));
         let work = tokio::task::spawn_local(work(
             worker,
             inputs,
@@ -290,6 +292,7 @@ fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
 /// The reader: drains the ring, never waits for the worker.
 async fn read(
     mut ring: Ring,
+    mut wake_ups: Readable,
     interval: Duration,
     mut drains: mpsc::Receiver<()>,
     events: mpsc::Sender<Input>,
@@ -302,6 +305,7 @@ async fn read(
                 Some(()) => true,
                 None => return,
             },
+            _ = wake_ups.wait() => false,
             () = tokio::time::sleep(pause) => false,
         };
         let mut total = 0;
