@@ -6,10 +6,8 @@ fn main() {
     let g = resolve(
         &btf,
         &Facts {
-            cgroup_v1_subsys: Some(
-                std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(9),
-            ),
-            hierarchy_id: 8,
+            cgroup_v1_subsys: std::env::args().nth(1).and_then(|a| a.parse().ok()),
+            hierarchy_id: if std::env::args().nth(1).is_some() { 8 } else { 0 },
             agent_tgid: std::process::id(),
             has_sockets_lane: true,
             has_tcp_lane: true,
@@ -41,7 +39,7 @@ fn main() {
             Err(err) => {
                 let s = format!("{err:#?}").replace("\\n", "\n");
                 let t: Vec<&str> = s.lines().collect();
-                println!("{n}: FAILED\n{}", t[t.len().saturating_sub(40)..].join("\n"));
+                println!("{n}: FAILED\n{}", t[t.len().saturating_sub(80)..].join("\n"));
             }
         }
     }

@@ -96,12 +96,7 @@ pub const ALL: &[ProgramSpec] = &[
         "4.16",
     ),
     // It alone takes a connection's state away.
-    tracepoint(
-        Program::TcpDestroySock,
-        "tcp_destroy_sock",
-        &[Lane::Sockets, Lane::Tcp],
-        "4.16",
-    ),
+    tracepoint(Program::TcpDestroySock, "tcp_destroy_sock", &[Lane::Sockets, Lane::Tcp], "4.16"),
     tracepoint(Program::TcpRetransmitSkb, "tcp_retransmit_skb", TCP, "4.16"),
     tracepoint(Program::TcpRetransmitSynack, "tcp_retransmit_synack", TCP, "4.16"),
     tracepoint(Program::TcpSendReset, "tcp_send_reset", TCP, "4.16"),
