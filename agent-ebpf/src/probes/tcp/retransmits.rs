@@ -24,7 +24,7 @@ const SYNACK: u32 = 2;
 
 // match-proto: v4.15..: void tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb); v6.18: (.., int err)
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
-fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+fn retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::TcpRetransmitSkb, || skb(&ctx))
 }
 
@@ -53,7 +53,7 @@ pub(super) fn count(conn: &mut Conn, tcp: Tcp, kind: u32) {
 
 // match-proto: v4.15..: void tcp_retransmit_synack(const struct sock *sk, const struct request_sock *req)
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
-fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
+fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::TcpRetransmitSynack, || synack(&ctx))
 }
 
