@@ -246,7 +246,12 @@ impl Loaded {
         };
         match result {
             Ok(()) => ProgramState::Loaded,
-            Err(error) => ProgramState::Unavailable { why: explain(&error) },
+            Err(error) => {
+                if let ProgramError::LoadError { verifier_log, .. } = &error {
+                    tracing::debug!(program = spec.name, "refused:\n{verifier_log}");
+                }
+                ProgramState::Unavailable { why: explain(&error) }
+            }
         }
     }
 
