@@ -32,6 +32,9 @@ Usage: cargo xtask VERB [OPTIONS]
                              every check, stage by stage; as root also the kernel and
                              end-to-end tests. FILTER selects tests by name, --strict
                              makes a skip a failure, --full runs the long ones too
+  vm [--write-readme] [SERIES]...
+                             the agent on other kernels, in emulation: a table of what
+                             works, also written to target/vm/kernels.md or the README
   tidy [--bless]             the house rules; --bless regenerates committed files
 
 Each verb first gets what it needs itself; `setup` is safe to repeat.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         "build" => without_options(rest, build::run),
         "demo" => demo::Options::parse(rest).map(|options| demo::run(&options)),
         "test" => test::Options::parse(rest).map(|options| test::run(&options)),
+        "vm" => vm::Options::parse(rest).map(|options| vm::verb(&options)),
         "tidy" => tidy::Options::parse(rest).map(|options| tidy::run(&options)),
         // Not in the help: processes that other verbs start from this binary.
         janitor::VERB => without_options(rest, janitor::run),

@@ -6,4 +6,5 @@
 pub mod bpf;
 pub mod clock;
 pub mod mapping;
-pub mod readiness;
+pub mod readable;
+pub mod umask;
