@@ -10,8 +10,8 @@ use agent_common::stats::Loss;
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 
 use crate::kernel::task::Task;
-use crate::maps::{self, CGROUPS, CONTROL, PROCESSES, TASKS};
-use crate::{globals, stats};
+use crate::maps::{self, CGROUPS, CONTROL, PROCESSES, PROMOTIONS, TASKS};
+use crate::{atomic, globals, stats};
 
 /// `BPF_LOCAL_STORAGE_GET_F_CREATE`
 pub(crate) const CREATE: u64 = 1;
@@ -38,21 +38,30 @@ pub(crate) struct TaskState {
     pub(crate) g_tls_offset: i32,
     /// See `ProcessPolicy`.
     pub(crate) goid_offset: u32,
-    /// Requests that this thread has read and that are not over.
-    pub(crate) open_requests: u32,
-    /// System call that it is in, by the syscalls lane; -1 in none.
+    /// Candidates: promotions that the verdict was made after.
+    promotions: u32,
+    /// 1 while this thread has read a request and neither answered it nor
+    /// turned to other work. (More than one cannot be told from one.)
+    pub(crate) open_requests: u8,
+    /// What it waits for, see `probes::cpu`; 0 while it runs.
+    pub(crate) wait: u8,
+    /// Go: naps in a row, by which the runtime's monitor is known.
+    pub(crate) naps: u8,
+    /// 1 while its system call is measured.
+    pub(crate) is_in_syscall: u8,
+    /// Number of that call.
     pub(crate) syscall: i32,
-    /// When it became ready to run; 0 while it runs or is blocked.
-    pub(crate) ready_ns: u64,
-    /// When it was switched out blocked; 0 otherwise.
-    pub(crate) blocked_ns: u64,
-    /// Why, an `OffCpu` by number plus one; 0 if it does not count.
-    pub(crate) blocked_on: u32,
-    /// 1 if it was throttled when it was switched out.
-    pub(crate) is_throttled: u32,
-    /// When its system call began.
+    /// Epoch of the lanes that the wait began in.
+    pub(crate) wait_epoch: u32,
+    /// Epoch of the lanes that the call began in.
+    pub(crate) syscall_epoch: u32,
+    /// When the wait began.
+    pub(crate) wait_ns: u64,
+    /// When the call began.
     pub(crate) syscall_ns: u64,
 }
+
+const _: () = assert!(size_of::<TaskState>() <= 64);
 
 /// The policies' generation.
 #[inline(always)]
@@ -61,6 +70,16 @@ pub(crate) fn generation() -> u32 {
         // Volatile: the agent writes it while programs run.
         // SAFETY: a map value.
         Some(control) => unsafe { core::ptr::read_volatile(&raw const control.generation) },
+        None => 0,
+    }
+}
+
+/// Goes up when lanes are attached again: what began before is not measured.
+#[inline(always)]
+pub(crate) fn lane_epoch() -> u32 {
+    match CONTROL.get(0) {
+        // SAFETY: as above.
+        Some(control) => unsafe { core::ptr::read_volatile(&raw const control.lane_epoch) },
         None => 0,
     }
 }
@@ -87,10 +106,15 @@ pub(crate) fn judge(task: Task) -> Option<&'static mut TaskState> {
 #[inline(always)]
 pub(crate) fn refresh(state: &mut TaskState, task: Task) {
     let generation = generation();
-    if state.generation == generation && state.verdict != CANDIDATE && state.verdict != 0 {
+    if state.generation == generation
+        && (state.verdict == WATCHED
+            || state.verdict == IGNORED
+            || (state.verdict == CANDIDATE && state.promotions == promotions()))
+    {
         return;
     }
     state.generation = generation;
+    state.promotions = promotions();
     let tgid = task.tgid();
     // SAFETY: a map value; the agent replaces values whole.
     if let Some(policy) = unsafe { PROCESSES.get(&tgid) } {
@@ -129,8 +153,20 @@ pub(crate) fn promote(state: &mut TaskState, tgid: u32) -> bool {
         stats::lose(Loss::Processes);
         return false;
     }
+    if let Some(count) = PROMOTIONS.get_ptr_mut(0) {
+        // SAFETY: a map value.
+        unsafe { atomic::add(count, 1) };
+    }
     state.verdict = WATCHED;
     true
+}
+
+/// Processes that turned out to serve. A candidate looks again only after one
+/// has: its own may be it.
+#[inline(always)]
+fn promotions() -> u32 {
+    // SAFETY: a map value; volatile because other CPUs add to it.
+    PROMOTIONS.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() as u32 })
 }
 
 #[inline(always)]

@@ -138,6 +138,10 @@ pub(crate) static LOSSES_BY_REASON: Array<u64, { LOSSES as usize }, MMAPABLE> = 
 #[btf_map]
 pub(crate) static LIVE: Array<u64, 1, MMAPABLE> = Array::new();
 
+/// Processes that turned out to serve since the programs were loaded (entry 0).
+#[btf_map]
+pub(crate) static PROMOTIONS: Array<u64, 1> = Array::new();
+
 /// Room for a head, per CPU.
 #[btf_map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::filter::{self, IGNORED};
+use crate::filter::{self, IGNORED, WATCHED};
 use crate::kernel::cgroup;
 use crate::kernel::task::Task;
 use crate::maps::PROCESSES;
@@ -33,6 +33,10 @@ fn fork(ctx: &BtfTracePointContext) {
     let child = Task::from_arg(ctx.arg(1));
     let (parent_tgid, child_tgid) = (parent.tgid(), child.tgid());
     if parent_tgid == child_tgid {
+        // A thread of a watched process is known before it first waits.
+        if filter::peek(parent).is_some_and(|state| state.verdict == WATCHED) {
+            filter::judge(child);
+        }
         return;
     }
     // SAFETY: a map value; the agent replaces it whole.
@@ -41,7 +45,9 @@ fn fork(ctx: &BtfTracePointContext) {
     };
     if PROCESSES.insert(child_tgid, *policy, 0).is_err() {
         stats::lose(Loss::Processes);
+        return;
     }
+    filter::judge(child);
 }
 
 // match-proto: v3.4..: void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)

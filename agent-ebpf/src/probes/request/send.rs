@@ -1,6 +1,6 @@
 //! `sock_send_length`: bytes were handed to TCP. Responses, and their status.
 
-use agent_common::conn::{BEGIN_PIPELINED, END, END_AFTER, LATE, ROLE_SERVER};
+use agent_common::conn::{BEGIN_PIPELINED, END, END_AFTER, LATE, RESPONDING, ROLE_SERVER};
 use agent_common::stats::{Loss, Program};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
@@ -29,7 +29,7 @@ fn send(ctx: &BtfTracePointContext) {
     }
     let sk = Sock::from_arg(ctx.arg(0));
     let task = Task::current();
-    let Some((conn, _)) = connections::of_current(sk, task) else {
+    let Some((conn, state)) = connections::of_current(sk, task) else {
         return;
     };
     if conn.role != ROLE_SERVER {
@@ -62,6 +62,11 @@ fn send(ctx: &BtfTracePointContext) {
     }
     if action & BEGIN_PIPELINED != 0 {
         conn.begin_pipelined(&room, len, now_ns, retransmits);
+    }
+    if conn.phase == RESPONDING && conn.tid == task.tid() {
+        // Where its response ends is not known here; from its first byte on
+        // the thread may be idle, and idle is not counted.
+        state.open_requests = 0;
     }
     if action & LATE != 0 {
         stats::lose(Loss::LateResponse);
