@@ -11,6 +11,7 @@ use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
 use agent_common::limits::{
     MAX_CGROUPS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES, RING_BYTES,
+    WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
@@ -77,6 +78,11 @@ pub(crate) static CGROUPS: HashMap<u64, CgroupPolicy, { MAX_CGROUPS as usize }, 
 pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy, { MAX_PROCESSES as usize }, NO_PREALLOC> =
     HashMap::new();
 
+/// Entries of `PROCESSES` by slot, see `policy::watched_slot`: 128 KiB that save
+/// everybody else a storage look-up a switch and a system call.
+#[btf_map]
+pub(crate) static WATCHED_TGIDS: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
+
 /// Ports that are listened on: which end of a connection is the server.
 #[btf_map]
 pub(crate) static LISTENERS: HashMap<
@@ -137,10 +143,6 @@ pub(crate) static LOSSES_BY_REASON: Array<u64, { LOSSES as usize }, MMAPABLE> = 
 /// Connections with state now (entry 0).
 #[btf_map]
 pub(crate) static LIVE: Array<u64, 1, MMAPABLE> = Array::new();
-
-/// Processes that turned out to serve since the programs were loaded (entry 0).
-#[btf_map]
-pub(crate) static PROMOTIONS: Array<u64, 1> = Array::new();
 
 /// Room for a head, per CPU.
 #[btf_map]

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::filter::{self, IGNORED, WATCHED};
+use crate::filter::{self, IGNORED};
 use crate::kernel::cgroup;
 use crate::kernel::task::Task;
 use crate::maps::PROCESSES;
@@ -34,7 +34,7 @@ fn fork(ctx: &BtfTracePointContext) {
     let (parent_tgid, child_tgid) = (parent.tgid(), child.tgid());
     if parent_tgid == child_tgid {
         // A thread of a watched process is known before it first waits.
-        if filter::peek(parent).is_some_and(|state| state.verdict == WATCHED) {
+        if filter::may_be_watched(parent) {
             filter::judge(child);
         }
         return;
@@ -43,11 +43,9 @@ fn fork(ctx: &BtfTracePointContext) {
     let Some(policy) = (unsafe { PROCESSES.get(parent_tgid) }) else {
         return;
     };
-    if PROCESSES.insert(child_tgid, *policy, 0).is_err() {
-        stats::lose(Loss::Processes);
-        return;
+    if filter::add_process(child_tgid, policy) {
+        filter::judge(child);
     }
-    filter::judge(child);
 }
 
 // match-proto: v3.4..: void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
@@ -60,7 +58,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exec(ctx: &BtfTracePointContext) {
     let task = Task::from_arg(ctx.arg(0));
-    let was_watched = PROCESSES.remove(task.tgid()).is_ok();
+    let was_watched = filter::remove_process(task.tgid());
     let Some(state) = filter::judge(task) else {
         return;
     };
@@ -83,7 +81,7 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 fn exit(ctx: &BtfTracePointContext) {
     let task = Task::from_arg(ctx.arg(0));
     let tgid = task.tgid();
-    if task.tid() == tgid && PROCESSES.remove(tgid).is_ok() {
+    if task.tid() == tgid && filter::remove_process(tgid) {
         emit::process(RecordKind::Exit, task, 0, 0);
     }
 }

@@ -3,8 +3,8 @@
 //! - hooks: `sys_enter`, `sys_exit`
 //! - keeps: the call that each watched thread is in; `ACCEPTED`
 //! - adds: `SyscallCounters`
-//! - rate: every system call of the node; a thread that nobody watches costs
-//!   one storage look-up
+//! - rate: every system call of the node; a few loads for threads that nobody
+//!   watches
 //!
 //! A call counts when its exit is seen after its entry: `exit` never returns,
 //! a new process returns from a call that it never made, and both are left out.
@@ -33,7 +33,11 @@ fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn enter(ctx: &BtfTracePointContext) {
-    let Some(state) = filter::judge(Task::current()) else {
+    let task = Task::current();
+    if !filter::may_be_watched(task) {
+        return;
+    }
+    let Some(state) = filter::judge(task) else {
         return;
     };
     if state.verdict != WATCHED {
@@ -42,7 +46,7 @@ fn enter(ctx: &BtfTracePointContext) {
     let number: i64 = ctx.arg(1);
     let is_64_bit = Registers::from_arg(ctx.arg(0)).is_64_bit();
     state.syscall = if is_64_bit { number as i32 } else { UNKNOWN as i32 };
-    state.syscall_epoch = filter::lane_epoch();
+    state.syscall_epoch = filter::epoch();
     // SAFETY: a helper without arguments.
     state.syscall_ns = unsafe { bpf_ktime_get_ns() };
     state.is_in_syscall = 1;
@@ -57,6 +61,9 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exit(ctx: &BtfTracePointContext) {
     let task = Task::current();
+    if !filter::may_be_watched(task) {
+        return;
+    }
     let Some(state) = filter::peek(task) else {
         return;
     };
@@ -64,7 +71,7 @@ fn exit(ctx: &BtfTracePointContext) {
         return;
     }
     state.is_in_syscall = 0;
-    if state.syscall_epoch != filter::lane_epoch() || state.verdict != WATCHED {
+    if state.syscall_epoch != filter::epoch() || state.verdict != WATCHED {
         return;
     }
     // SAFETY: a helper without arguments.

@@ -140,9 +140,8 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
     globals.values.push(("HAS_RETRANSMIT_ERROR", has("tcp_retransmit_skb", 3)));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));
-    let has_safe_storage = STORAGE_ALLOCATORS
-        .iter()
-        .any(|field| btf.field("bpf_local_storage_map", field).is_some());
+    let has_safe_storage =
+        STORAGE_ALLOCATORS.iter().any(|field| btf.field("bpf_local_storage_map", field).is_some());
     globals.values.push(("HAS_SAFE_STORAGE", u32::from(has_safe_storage)));
     globals
 }

@@ -4,8 +4,8 @@
 //! - hooks: `sched_switch`, `sched_wakeup`, `sched_wakeup_new`
 //! - keeps: each thread's wait in its task storage
 //! - adds: `CpuCounters`
-//! - rate: two storage look-ups a switch, one a wake-up; more only for threads
-//!   of watched processes
+//! - rate: every switch and wake-up of the node; a few loads for threads that
+//!   nobody watches
 //!
 //! A wait begins when a thread is switched out, and again when it is woken,
 //! and ends when it is switched in. The scheduler's own lock orders what
@@ -42,13 +42,13 @@ const fn charged_to(reason: OffCpu) -> u8 {
 fn begin(state: &mut TaskState, wait: u8, now_ns: u64) {
     state.wait = wait;
     state.wait_ns = now_ns;
-    state.wait_epoch = filter::lane_epoch();
+    state.wait_epoch = filter::epoch();
 }
 
 /// Length of the wait that ends now; `None` if it cannot be said.
 #[inline(always)]
 fn length(state: &TaskState, now_ns: u64) -> Option<u64> {
-    if state.wait_epoch != filter::lane_epoch() {
+    if state.wait_epoch != filter::epoch() {
         return None;
     }
     if now_ns < state.wait_ns {

@@ -31,42 +31,50 @@ fn switch(ctx: &BtfTracePointContext) {
     let prev = Task::from_arg(ctx.arg(1));
     let next = Task::from_arg(ctx.arg(2));
     let mut now_ns = 0;
-    if !prev.is_kernel() {
-        let is_preempted: u8 = ctx.arg(0);
-        // The argument is the state that was acted on; the task's own may have
-        // been changed by its waker since.
-        let left_as: u32 =
-            if globals::HAS_SWITCH_STATE.load() != 0 { ctx.arg(3) } else { prev.state() };
-        // A preempted thread is ready, whatever it was about to wait for.
-        let left_as = if is_preempted != 0 { 0 } else { left_as };
-        if let Some(task_state) = leaving(prev, left_as)
-            && task_state.verdict == WATCHED
-        {
-            let wait = wait_of(prev, task_state, left_as);
-            if wait != RUNS {
-                // SAFETY: a helper without arguments.
-                now_ns = unsafe { bpf_ktime_get_ns() };
-                begin(task_state, wait, now_ns);
-            }
-        }
+    if filter::may_be_watched(prev) {
+        now_ns = leave(ctx, prev);
     }
-    if next.is_kernel() {
-        return;
-    }
-    if let Some(task_state) = filter::peek(next)
+    if filter::may_be_watched(next)
+        && let Some(task_state) = filter::peek(next)
         && task_state.wait != RUNS
     {
         if now_ns == 0 {
-            // SAFETY: as above.
+            // SAFETY: a helper without arguments.
             now_ns = unsafe { bpf_ktime_get_ns() };
         }
         enter(task_state, now_ns);
     }
 }
 
+/// A task leaves the CPU. Gives the time, if it was looked at.
+#[inline(always)]
+fn leave(ctx: &BtfTracePointContext, prev: Task) -> u64 {
+    let is_preempted: u8 = ctx.arg(0);
+    // The argument is the state that was acted on; the task's own may have been
+    // changed by its waker since.
+    let left_as: u32 =
+        if globals::HAS_SWITCH_STATE.load() != 0 { ctx.arg(3) } else { prev.state() };
+    // A preempted thread is ready, whatever it was about to wait for.
+    let left_as = if is_preempted != 0 { 0 } else { left_as };
+    let Some(task_state) = state_of(prev, left_as) else {
+        return 0;
+    };
+    if task_state.verdict != WATCHED {
+        return 0;
+    }
+    let wait = wait_of(prev, task_state, left_as);
+    if wait == RUNS {
+        return 0;
+    }
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    begin(task_state, wait, now_ns);
+    now_ns
+}
+
 /// State of the task that leaves, with a verdict that holds.
 #[inline(always)]
-fn leaving(prev: Task, left_as: u32) -> Option<&'static mut TaskState> {
+fn state_of(prev: Task, left_as: u32) -> Option<&'static mut TaskState> {
     if let Some(task_state) = filter::peek(prev) {
         filter::refresh(task_state, prev);
         return Some(task_state);
@@ -74,7 +82,7 @@ fn leaving(prev: Task, left_as: u32) -> Option<&'static mut TaskState> {
     // Before 6.4 memory for storage came from the common allocator, which may
     // wake a thread: not here, under the run queue's lock. There threads become
     // known where they start, call, send or receive.
-    if globals::HAS_SAFE_STORAGE.load() == 0 || left_as & state::DEAD != 0 {
+    if globals::HAS_SAFE_STORAGE.load() == 0 || left_as & state::DEAD != 0 || prev.is_kernel() {
         return None;
     }
     filter::judge(prev)

@@ -20,6 +20,9 @@ fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
 /// been woken already: it says nothing of those.
 #[inline(always)]
 fn wake(task: Task) {
+    if !filter::may_be_watched(task) {
+        return;
+    }
     let Some(state) = filter::peek(task) else {
         return;
     };
@@ -43,6 +46,9 @@ fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 /// The process lane has made the state of a watched process's new thread.
 #[inline(always)]
 fn wake_new(task: Task) {
+    if !filter::may_be_watched(task) {
+        return;
+    }
     let Some(state) = filter::peek(task) else {
         return;
     };

@@ -8,9 +8,9 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use super::finish;
 use crate::kernel::arch::Registers;
-use crate::kernel::sock::Sock;
+use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
-use crate::{connections, scratch, stats};
+use crate::{connections, filter, scratch, stats};
 
 /// Bytes of a response's head that are looked at, at most.
 const RESPONSE_BYTES: u64 = 64;
@@ -25,6 +25,9 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 fn send(ctx: &BtfTracePointContext) {
     let result: i32 = ctx.arg(1);
     if result <= 0 {
+        if sock::is_broken(result) {
+            filter::end_request(Task::current());
+        }
         return;
     }
     let sk = Sock::from_arg(ctx.arg(0));
