@@ -95,3 +95,61 @@ pub struct Control {
     /// requests need no look-up in the map of ignored paths.
     pub ignored_bits: u64,
 }
+
+impl CgroupPolicy {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[0..2].copy_from_slice(&self.service.to_ne_bytes());
+        bytes
+    }
+}
+
+impl ProcessPolicy {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[0..2].copy_from_slice(&self.service.to_ne_bytes());
+        bytes[2..4].copy_from_slice(&self.flags.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.g_tls_offset.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.goid_offset.to_ne_bytes());
+        bytes
+    }
+
+    /// From the map's bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = bytes;
+        Self {
+            service: u16::from_ne_bytes([a, b]),
+            flags: u16::from_ne_bytes([c, d]),
+            g_tls_offset: i32::from_ne_bytes([e, f, g, h]),
+            goid_offset: u32::from_ne_bytes([i, j, k, l]),
+            _pad: 0,
+        }
+    }
+}
+
+impl ListenerKey {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[0..4].copy_from_slice(&self.netns.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&self.port.to_ne_bytes());
+        bytes
+    }
+}
+
+impl Listener {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[0..2].copy_from_slice(&self.service.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.sockets.to_ne_bytes());
+        bytes
+    }
+}

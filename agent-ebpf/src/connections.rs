@@ -14,7 +14,7 @@ use crate::filter::{self, CANDIDATE, CREATE, IGNORED, TaskState};
 use crate::kernel::sock::Sock;
 use crate::kernel::task::Task;
 use crate::maps::{self, CONNECTIONS, LISTENERS, LIVE};
-use crate::{atomic, stats};
+use crate::{atomic, globals, stats};
 
 /// The state of a connection, if it has any.
 #[inline(always)]
@@ -69,7 +69,7 @@ pub(crate) fn listener_service(sk: Sock) -> Option<u16> {
     if listener.service == NO_SERVICE { None } else { Some(listener.service) }
 }
 
-/// Makes state for a connection.
+/// Makes state for a connection that has none.
 #[inline(always)]
 pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn> {
     let live = LIVE.get_ptr_mut(0)?;
@@ -89,10 +89,17 @@ pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn
     conn.role = role;
     conn.generation = filter::generation();
     conn.scope = scope(sk) as u8;
+    if globals::HAS_TCP_LANE.load() != 0
+        && let Some(tcp) = sk.tcp()
+    {
+        // What went before is not counted.
+        conn.segments_counted = tcp.data_segments_out();
+        conn.retransmits_counted = tcp.retransmits();
+    }
     Some(conn)
 }
 
-/// Takes a connection's state away.
+/// Takes a connection's state away, if it has any.
 #[inline(always)]
 pub(crate) fn remove(sk: Sock) {
     // SAFETY: a live socket.
@@ -126,7 +133,7 @@ pub(crate) fn is_served_by(state: &mut TaskState, sk: Sock, task: Task) -> bool 
 /// Loopback addresses, or the same address at both ends, say that the peer is
 /// on this node; nothing else can be told here.
 #[inline(always)]
-fn scope(sk: Sock) -> Scope {
+pub(crate) fn scope(sk: Sock) -> Scope {
     const V4_MAPPED: u64 = 0xffff_0000;
     const IPV6_LOOPBACK_LOW: u64 = 1 << 56;
     let (local, remote) = sk.addresses();

@@ -93,6 +93,8 @@ offsets! {
     NET_INUM;
     /// `sock.sk_err`
     SOCK_ERR;
+    /// `sock.sk_socket`
+    SOCK_SOCKET;
     /// `sock.sk_protocol`
     SOCK_PROTOCOL;
     /// `tcp_sock.srtt_us`, microseconds times eight
@@ -101,8 +103,8 @@ offsets! {
     TCP_MDEV_US;
     /// `tcp_sock.total_retrans`
     TCP_TOTAL_RETRANS;
-    /// `tcp_sock.segs_out`
-    TCP_SEGS_OUT;
+    /// `tcp_sock.data_segs_out`
+    TCP_DATA_SEGS_OUT;
     /// `tcp_sock.delivered`
     TCP_DELIVERED;
     /// `tcp_sock.rcv_nxt`
@@ -120,8 +122,6 @@ offsets! {
     HAS_SOCKETS_LANE;
     /// 1 if the tcp lane is on.
     HAS_TCP_LANE;
-    /// 1 if `tcp_retransmit_skb` has an error argument (6.18).
-    HAS_RETRANSMIT_ERROR;
     /// 1 if the fourth argument of `sched_switch` exists (5.18).
     HAS_SWITCH_STATE;
     /// 1 if task storage can be made under the scheduler's locks (6.4): it has

@@ -18,6 +18,7 @@ mod connections;
 mod emit;
 mod filter;
 mod globals;
+mod histogram;
 mod kernel;
 mod maps;
 mod probes;

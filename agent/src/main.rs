@@ -1,5 +1,23 @@
 //! The `strata` binary: parse, run, exit code.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+use agent::cli::{self, Command, Error, exit, stdout::Stdout};
+
+fn main() -> ExitCode {
+    let command = cli::parse(std::env::args_os(), std::env::vars_os());
+    exit::report(command.and_then(run))
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::ConfigCheck { settings, format } => {
+            cli::config::check(&settings, format, &mut Stdout::lock())
+        }
+        Command::ConfigPrintDefault => cli::config::print_default(&mut Stdout::lock()),
+        Command::Agent { config, .. } => Ok(agent::app::run(&config)?),
+        Command::Check { .. } => Err(Error::NotBuilt { verb: "check" }),
+        Command::Top { .. } => Err(Error::NotBuilt { verb: "top" }),
+        Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),
+    }
 }

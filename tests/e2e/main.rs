@@ -3,6 +3,7 @@
 //! Root is needed; run with `cargo test -p tests --release -- --test-threads=1`
 //! after `cargo xtask build`. Truth comes from the workload and the client,
 //! never from the agent.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops there, with its line")]
 
 /// What tests ask of an exposition, and how long they wait for it.
 mod expect;

@@ -119,6 +119,46 @@ fn every_shape_of_request_is_answered() {
 }
 
 #[test]
+fn nginx_answers_the_shapes_it_is_asked_for() {
+    require!(Kind::Nginx.is_available(), "nginx is not installed");
+    let server = Workload::start(Kind::Nginx).unwrap();
+    let addr = server.addr();
+    assert_eq!(shapes::http10(addr, "/hello").unwrap().status, 200);
+    let chunks: [&[u8]; 2] = [b"one", b"two"];
+    let pause = Duration::from_millis(2);
+    assert_eq!(shapes::chunked_upload(addr, "/echo", &chunks, pause).unwrap().status, 200);
+    assert_eq!(shapes::bytewise(addr, "/hello", Duration::from_micros(100)).unwrap().status, 200);
+    let mut bytes = 0;
+    let file = [Call::get("/file")];
+    sequential::run_each(addr, &file, 3, true, |_, response| bytes += response.body_bytes).unwrap();
+    assert_eq!(bytes, 3 << 20);
+}
+
+#[test]
+fn pipelined_posts_and_empty_responses_are_answered_in_order() {
+    for kind in HTTP_SERVERS {
+        require!(kind.is_available(), "{} is not installed", kind.tool());
+        let server = Workload::start(kind).unwrap();
+        let plan =
+            [Call::get("/status/404"), Call::post("/echo", b"body"), Call::get("/status/204")];
+        let tally = pipelined::run(server.addr(), &plan, 20)
+            .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        let counts = [("GET", 404), ("POST", 200), ("GET", 204)].map(|(m, s)| tally.count(m, s));
+        assert_eq!(counts, [20; 3], "{kind:?}");
+    }
+}
+
+#[test]
+fn go_ends_connections_that_are_no_http_1_and_aborts_when_asked() {
+    require!(Kind::Go.is_available(), "Go is not installed");
+    let server = Workload::start(Kind::Go).unwrap();
+    let mut connection = tests::load::Connection::open(server.addr()).unwrap();
+    connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    connection.read_until_close().unwrap();
+    assert!(sequential::run(server.addr(), &[Call::get("/abort")], 1, true).is_err());
+}
+
+#[test]
 fn go_serves_both_families_on_one_listener_and_files_by_sendfile() {
     require!(Kind::Go.is_available(), "Go is not installed");
     let any = SocketAddr::from(([0u16; 8], 0));

@@ -24,6 +24,16 @@ pub fn binary() -> PathBuf {
         .map_or_else(|| apps::target_dir().join("release/strata"), PathBuf::from)
 }
 
+fn ensure_built() -> anyhow::Result<()> {
+    let path = binary();
+    anyhow::ensure!(
+        path.is_file(),
+        "no agent at {}; `cargo xtask build` makes it, STRATA_BIN names another",
+        path.display()
+    );
+    Ok(())
+}
+
 /// A TCP port of 127.0.0.1 that was free a moment ago.
 ///
 /// # Errors
@@ -73,6 +83,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::start`].
     pub fn start_under(wrapper: &[&str], args: &[&str]) -> anyhow::Result<Self> {
+        ensure_built()?;
         let dir = tempfile::Builder::new().prefix("strata-agent").tempdir()?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut command = command(wrapper, addr, &socket_in(dir.path()), args);
@@ -199,6 +210,7 @@ fn wrapped(wrapper: &[&str]) -> Command {
 /// # Errors
 /// When it cannot be started, or had to be killed.
 pub fn run_once(wrapper: &[&str], args: &[&str], limit: Duration) -> anyhow::Result<Output> {
+    ensure_built()?;
     let dir = tempfile::Builder::new().prefix("strata-once").tempdir()?;
     let mut process =
         Process::spawn(wrapped(wrapper).args(args).stdin(Stdio::null()), dir.path(), "strata")?;

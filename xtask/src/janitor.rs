@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub(crate) struct Janitor {
     process: Child,
     orders: Option<ChildStdin>,
+    /// What it is to stop; ours to wait for, so that no zombies are left.
+    children: Vec<Child>,
 }
 
 impl Janitor {
@@ -36,23 +38,23 @@ impl Janitor {
             .spawn()
             .context("starting the clean-up process")?;
         let orders = process.stdin.take();
-        Ok(Self { process, orders })
+        Ok(Self { process, orders, children: Vec::new() })
     }
 
     /// Starts a command that is stopped at the end. It gets a process group of
     /// its own: on Ctrl-C the janitor stops it, in order.
-    pub(crate) fn spawn(&mut self, command: &mut Command) -> anyhow::Result<Child> {
+    pub(crate) fn spawn(&mut self, command: &mut Command) -> anyhow::Result<&mut Child> {
         let mut child = command
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting `{}`", crate::process::line(command)))?;
-        let order = self.order(&format!("stop {}", child.id()));
-        if order.is_err() {
+        if let Err(error) = self.order(&format!("stop {}", child.id())) {
             // Nobody else will: do not leave it behind.
             let _ = child.kill();
             let _ = child.wait();
+            return Err(error);
         }
-        order.map(|()| child)
+        Ok(self.children.push_mut(child))
     }
 
     /// Makes sure that a file or directory is gone at the end.
@@ -70,6 +72,9 @@ impl Drop for Janitor {
     fn drop(&mut self) {
         self.orders = None;
         let _ = self.process.wait();
+        for child in &mut self.children {
+            let _ = child.try_wait();
+        }
     }
 }
 

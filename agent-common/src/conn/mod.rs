@@ -8,10 +8,13 @@
 
 mod recv;
 mod send;
+mod tcp;
 
 use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
 use crate::record::request::{FLAG_ABORTED, RequestRecord};
+
+pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,10 +152,12 @@ pub struct Conn {
     pub tls_records: u8,
     /// TLS: 1 once the handshake is over.
     pub is_handshake_done: u8,
-    /// 1 once the accept wait was taken.
+    /// 1 once the accept wait was taken, or found that it cannot be.
     pub is_accepted: u8,
+    /// 1 if the process had accepted it when its first data came.
+    pub is_accepted_at_ready: u8,
     /// Zero.
-    pub _pad1: [u8; 3],
+    pub _pad1: [u8; 2],
     /// What its head says; also what is read of its body and of the requests
     /// that came with it.
     pub head: Head,
@@ -164,18 +169,20 @@ pub struct Conn {
     pub stash: [u8; STASH_BYTES],
     /// When the handshake began (client) or the connection was established.
     pub opened_ns: u64,
-    /// Last time that the round-trip time was sampled.
-    pub rtt_sampled_ns: u64,
-    /// Segments sent that were counted so far.
+    /// Last time that segments and round-trip time were looked at; 0 if never.
+    pub sampled_ns: u64,
+    /// The socket's count of data segments sent, as far as it is in counters.
     pub segments_counted: u32,
-    /// RTT samples that the kernel has seen, at least.
-    pub rtt_samples: u32,
+    /// Its count of retransmitted segments, as far as it is in counters.
+    pub retransmits_counted: u32,
+    /// Its count of delivered segments at the last round-trip sample.
+    pub delivered_sampled: u32,
     /// Generation of the policies under which this was last checked.
     pub generation: u32,
     /// A [`crate::counter::tcp::Scope`] by number.
     pub scope: u8,
     /// Zero.
-    pub _pad: [u8; 3],
+    pub _pad: [u8; 7],
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
     /// `opened.path_len` bytes have meaning.
     pub path: [u64; PATH_BYTES / 8],
@@ -214,18 +221,20 @@ impl Conn {
             tls_records: 0,
             is_handshake_done: 0,
             is_accepted: 0,
-            _pad1: [0; 3],
+            is_accepted_at_ready: 0,
+            _pad1: [0; 2],
             head: Head::new(),
             opened: Opened::new(),
             stash_ready_ns: 0,
             stash: [0; STASH_BYTES],
             opened_ns: 0,
-            rtt_sampled_ns: 0,
+            sampled_ns: 0,
             segments_counted: 0,
-            rtt_samples: 0,
+            retransmits_counted: 0,
+            delivered_sampled: 0,
             generation: 0,
             scope: 0,
-            _pad: [0; 3],
+            _pad: [0; 7],
             path: [0; PATH_BYTES / 8],
         }
     }

@@ -93,6 +93,14 @@ impl Sock {
         port.swap_bytes()
     }
 
+    /// Whether it belongs to a file: a connection does from its accept on.
+    #[inline(always)]
+    pub(crate) fn has_socket(self) -> bool {
+        // SAFETY: a pointer of a full socket, compared only.
+        let socket: *const u8 = unsafe { field(self.at, &globals::SOCK_SOCKET) };
+        !socket.is_null()
+    }
+
     /// `sk_err`: the error that ended it.
     #[inline(always)]
     pub(crate) fn error(self) -> i32 {
@@ -181,16 +189,18 @@ impl Tcp {
         self.read(&globals::TCP_MDEV_US) >> 2
     }
 
-    /// Segments sent again since the connection began.
+    /// Segments sent again since the connection began. A connection that was
+    /// accepted begins with those of its SYN-ACK.
     #[inline(always)]
     pub(crate) fn retransmits(self) -> u32 {
         self.read(&globals::TCP_TOTAL_RETRANS)
     }
 
-    /// Segments sent since the connection began.
+    /// Segments with data sent since the connection began, those sent again
+    /// included.
     #[inline(always)]
-    pub(crate) fn segments_out(self) -> u32 {
-        self.read(&globals::TCP_SEGS_OUT)
+    pub(crate) fn data_segments_out(self) -> u32 {
+        self.read(&globals::TCP_DATA_SEGS_OUT)
     }
 
     /// Segments that the peer has confirmed.

@@ -10,3 +10,5 @@ mod request;
 mod socket_state;
 /// System calls by class, and accepted connections (syscalls lane).
 mod syscalls;
+/// Quality of connections (tcp lane).
+mod tcp;

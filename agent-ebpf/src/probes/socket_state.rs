@@ -1,10 +1,12 @@
 //! Connections as they open and close, for the sockets and tcp lanes.
 //!
-//! - hook: `inet_sock_set_state` (4.16)
+//! - hooks: `inet_sock_set_state` (4.16), `tcp_destroy_sock` (4.15)
 //! - keeps: `LISTENERS`, and the state of connections to and from watched
-//!   processes
+//!   processes, from its handshake until its socket is gone: a reset is sent
+//!   after the connection went to `CLOSE`
 //! - emits: `ProcessRecord` when a process begins to listen
-//! - rate: four runs a connection
+//! - adds: `TcpCounters`, by `probes::tcp`
+//! - rate: five runs a connection
 
 use agent_common::conn::{END, READING, ROLE_CLIENT, ROLE_SERVER};
 use agent_common::policy::{Listener, NO_SERVICE};
@@ -14,7 +16,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::request;
+use super::{request, tcp};
 use crate::filter::{CANDIDATE, IGNORED};
 use crate::kernel::sock::{Sock, state};
 use crate::kernel::task::Task;
@@ -38,8 +40,10 @@ fn set_state(ctx: &BtfTracePointContext) {
     match new {
         state::LISTEN => listens(sk),
         state::SYN_SENT => connects(sk),
+        state::ESTABLISHED if old == state::SYN_SENT => tcp::connect::succeeded(sk),
         state::ESTABLISHED if old == state::SYN_RECV => accepts(sk),
-        state::FIN_WAIT1 | state::LAST_ACK | state::CLOSE => closes(sk, old, new),
+        state::CLOSE if old == state::SYN_SENT => tcp::connect::failed(sk),
+        state::FIN_WAIT1 | state::LAST_ACK | state::CLOSE => closes(sk, old),
         _ => {}
     }
 }
@@ -80,6 +84,8 @@ fn connects(sk: Sock) {
     if task_state.verdict == IGNORED {
         return;
     }
+    // A socket that failed to connect may try again.
+    connections::remove(sk);
     if let Some(conn) = connections::make(sk, task_state.service, ROLE_CLIENT) {
         // SAFETY: a helper without arguments.
         conn.opened_ns = unsafe { bpf_ktime_get_ns() };
@@ -89,6 +95,10 @@ fn connects(sk: Sock) {
 /// In whatever context the last packet of the handshake came.
 #[inline(always)]
 fn accepts(sk: Sock) {
+    if connections::find(sk).is_some() {
+        // Two sockets that connected to each other.
+        return;
+    }
     let Some(service) = connections::listener_service(sk) else {
         return;
     };
@@ -99,7 +109,7 @@ fn accepts(sk: Sock) {
 }
 
 #[inline(always)]
-fn closes(sk: Sock, old: i32, new: i32) {
+fn closes(sk: Sock, old: i32) {
     if old == state::LISTEN {
         unlistens(sk);
     }
@@ -119,9 +129,23 @@ fn closes(sk: Sock, old: i32, new: i32) {
             request::finish(conn, sk, now_ns);
         }
     }
-    if new == state::CLOSE {
-        connections::remove(sk);
-    }
+}
+
+// match-proto: v4.15..: void tcp_destroy_sock(struct sock *sk)
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
+    stats::run(Program::TcpDestroySock, || destroys(&ctx))
+}
+
+/// Storage goes with its socket anyway; the count of live ones does not.
+#[inline(always)]
+fn destroys(ctx: &BtfTracePointContext) {
+    let sk = Sock::from_arg(ctx.arg(0));
+    let Some(conn) = connections::find(sk) else {
+        return;
+    };
+    tcp::sample::last(sk, conn);
+    connections::remove(sk);
 }
 
 #[inline(always)]

@@ -5,6 +5,8 @@
 //! which decides how it is written.
 
 pub mod channel;
+pub mod counters;
 pub mod histogram;
 pub mod labels;
+pub mod requests;
 pub mod snapshot;

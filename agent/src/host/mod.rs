@@ -1,3 +1,5 @@
-//! What this host is: its kernel's types. Gathered once, passed down.
+//! What this host is, and what this process may do. Gathered once, passed down.
 
 pub mod btf;
+pub mod capabilities;
+pub mod process;

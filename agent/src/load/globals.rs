@@ -60,11 +60,12 @@ const ROWS: &[Row] = &[
     row("SOCK_NET", &[("sock", "__sk_common.skc_net.net")]),
     row("NET_INUM", &[("net", "ns.inum")]),
     row("SOCK_ERR", &[("sock", "sk_err")]),
+    row("SOCK_SOCKET", &[("sock", "sk_socket")]),
     row("SOCK_PROTOCOL", &[("sock", "sk_protocol")]),
     row("TCP_SRTT_US", &[("tcp_sock", "srtt_us")]),
     row("TCP_MDEV_US", &[("tcp_sock", "mdev_us")]),
     row("TCP_TOTAL_RETRANS", &[("tcp_sock", "total_retrans")]),
-    row("TCP_SEGS_OUT", &[("tcp_sock", "segs_out")]),
+    row("TCP_DATA_SEGS_OUT", &[("tcp_sock", "data_segs_out")]),
     row("TCP_DELIVERED", &[("tcp_sock", "delivered")]),
     row("TCP_RCV_NXT", &[("tcp_sock", "rcv_nxt")]),
     row("TCP_COPIED_SEQ", &[("tcp_sock", "copied_seq")]),
@@ -138,7 +139,6 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     globals.values.push(("HAS_TCP_LANE", u32::from(facts.has_tcp_lane)));
     let has =
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
-    globals.values.push(("HAS_RETRANSMIT_ERROR", has("tcp_retransmit_skb", 3)));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));
     let has_safe_storage =
         STORAGE_ALLOCATORS.iter().any(|field| btf.field("bpf_local_storage_map", field).is_some());

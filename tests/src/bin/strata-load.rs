@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -145,15 +146,20 @@ fn run_open(target: SocketAddr, mut options: Options) -> anyhow::Result<serde_js
     }))
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    let mode = args.next().context(USAGE)?;
-    let mut stdout = std::io::stdout();
-    if mode == "--help" || mode == "help" {
-        writeln!(stdout, "{USAGE}")?;
-        return Ok(());
+    let mode = args.next().unwrap_or_else(|| "--help".to_owned());
+    let outcome = if mode == "--help" {
+        Ok(USAGE.to_owned())
+    } else {
+        Options::parse(args).and_then(|options| run(&mode, options)).map(|json| json.to_string())
+    };
+    match outcome {
+        Ok(text) if writeln!(std::io::stdout(), "{text}").is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "strata-load: {error:#}; --help shows the options");
+            ExitCode::FAILURE
+        }
     }
-    let json = run(&mode, Options::parse(args)?).context(USAGE)?;
-    writeln!(stdout, "{json}")?;
-    Ok(())
 }

@@ -108,8 +108,8 @@ impl Agent {
         let file =
             std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        let mut process = janitor.spawn(&mut command)?;
-        if let Err(error) = wait_until_ready(address, &mut process) {
+        let process = janitor.spawn(&mut command)?;
+        if let Err(error) = wait_until_ready(address, process) {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             anyhow::bail!("{error:#}; `{}` said:\n{said}", process::line(&command));
         }

@@ -81,7 +81,7 @@ impl Program {
             command.args(["-downstream", &format!("http://{downstream}{DOWNSTREAM_PATH}")]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = janitor.spawn(&mut command)?;
+        let child = janitor.spawn(&mut command)?;
         let said = child.stdout.take().context("no pipe from the sample API")?;
         let mut line = String::new();
         BufReader::new(said).read_line(&mut line).context("reading what the sample API says")?;

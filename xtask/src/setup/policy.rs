@@ -9,6 +9,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Context as _;
 
@@ -47,12 +48,21 @@ pub(super) fn without_starting(
     Ok(())
 }
 
-/// Neither now nor at the next boot.
+/// Not at the next boot either. Where there is neither systemd nor a script of
+/// the old kind, nothing would start it.
 fn disable(service: &str) -> anyhow::Result<()> {
-    let Some(tool) = place::command("update-rc.d") else {
+    let mut command = if let Some(systemctl) = place::command("systemctl") {
+        let mut command = Command::new(systemctl);
+        command.args(["--quiet", "disable", service]);
+        command
+    } else if Path::new("/etc/init.d").join(service).exists() {
+        let mut command = Command::new("update-rc.d");
+        command.args([service, "disable"]);
+        command
+    } else {
         return Ok(());
     };
-    process::run_quietly(std::process::Command::new(tool).args([service, "disable"]))
+    process::run_quietly(&mut command)
 }
 
 /// The policy: 101 is "denied". The callers pass options, the service (with or
@@ -78,7 +88,7 @@ mod tests {
 
     fn verdict(pid: u32, words: &[&str]) -> i32 {
         let script = script(&["nginx", "redis-server"], pid);
-        let mut command = std::process::Command::new("sh");
+        let mut command = Command::new("sh");
         command.args(["-c", &script, "policy-rc.d"]).args(words);
         command.status().unwrap().code().unwrap()
     }

@@ -63,7 +63,7 @@ fn ensure_linker() -> anyhow::Result<()> {
         ),
         None => "it links the kernel programs".to_owned(),
     };
-    step(&format!("bpf-linker {LINKER_VERSION}"), &why, Duration::from_secs(90), || {
+    step(&format!("bpf-linker {LINKER_VERSION}"), &why, Duration::from_secs(120), || {
         process::run(
             process::cargo()
                 .args(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked"])

@@ -9,7 +9,7 @@ mod tally;
 
 use std::time::{Duration, Instant};
 
-use crate::{UsageError, build, place, setup};
+use crate::{UsageError, build, setup};
 use skips::Skips;
 use stages::{STAGES, Stage};
 use tally::Tally;
@@ -85,17 +85,18 @@ struct Finished {
 
 /// Runs the stages; fails if one of them failed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let selected: Vec<&Stage> = STAGES.iter().filter(|stage| options.selects(stage)).collect();
     if !build::is_without_kernel_programs() {
         setup::ensure_toolchain()?;
     }
-    if place::is_root() {
+    if selected.iter().any(|stage| stage.needs_packages()) {
         setup::ensure_packages()?;
     }
     let skips = Skips::open()?;
     let context = stages::Context { options, skips: &skips };
     let mut total = Tally::default();
     let mut finished: Vec<Finished> = Vec::new();
-    for stage in STAGES.iter().filter(|stage| options.selects(stage)) {
+    for stage in selected {
         println!("\n== {}: {}", stage.name, stage.what);
         let start = Instant::now();
         let is_blocked = finished

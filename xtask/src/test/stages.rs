@@ -154,6 +154,11 @@ pub(super) const STAGES: &[Stage] = &[
 ];
 
 impl Stage {
+    /// Whether it will run real servers and tools on this machine.
+    pub(super) fn needs_packages(&self) -> bool {
+        self.needs == Needs::Root && self.reason_to_skip().is_none()
+    }
+
     /// Why it cannot run here, if so.
     pub(super) fn reason_to_skip(&self) -> Option<&'static str> {
         match self.needs {

@@ -12,6 +12,7 @@ use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use crate::emit;
 use crate::kernel::sock::Sock;
 use crate::maps::{CONTROL, IGNORED_PATHS, SERVICE_REQUESTS};
+use crate::probes::tcp;
 use crate::{atomic, stats};
 
 /// Ends the open request of a connection and goes back to idle.
@@ -19,7 +20,8 @@ use crate::{atomic, stats};
 /// Law 3: it is counted as finished before anything else is decided, and ends
 /// in exactly one of filtered, sampled, lost or handed over.
 #[inline(always)]
-pub(crate) fn finish(conn: &mut Conn, sk: Sock, _now_ns: u64) {
+pub(crate) fn finish(conn: &mut Conn, sk: Sock, now_ns: u64) {
+    tcp::sample::take(sk, conn, now_ns);
     let counters = SERVICE_REQUESTS.get_ptr_mut(u32::from(conn.service));
     let control = CONTROL.get_ptr(0);
     if let (Some(counters), Some(control)) = (counters, control) {
@@ -37,12 +39,6 @@ pub(crate) fn finish(conn: &mut Conn, sk: Sock, _now_ns: u64) {
         }
     }
     conn.close_request();
-}
-
-/// Takes the accept wait of a connection at its first read.
-#[inline(always)]
-pub(crate) fn accepted(_sk: Sock, conn: &mut Conn, _now_ns: u64) {
-    conn.is_accepted = 1;
 }
 
 #[inline(always)]

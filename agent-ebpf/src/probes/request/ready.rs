@@ -6,7 +6,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kernel::sock::{Sock, state};
-use crate::{connections, stats};
+use crate::{connections, globals, stats};
 
 // match-proto: v6.3..: void sk_data_ready(const struct sock *sk)
 #[btf_tracepoint(function = "sk_data_ready")]
@@ -22,6 +22,9 @@ fn ready(ctx: &BtfTracePointContext) {
     };
     if sk.state() == state::LISTEN || conn.ready_ns != 0 {
         return;
+    }
+    if conn.is_accepted == 0 && globals::HAS_TCP_LANE.load() != 0 && sk.has_socket() {
+        conn.is_accepted_at_ready = 1;
     }
     // SAFETY: a helper without arguments.
     conn.on_ready(unsafe { bpf_ktime_get_ns() });

@@ -10,6 +10,7 @@ use super::finish;
 use crate::kernel::arch::Registers;
 use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
+use crate::probes::tcp;
 use crate::{connections, filter, scratch, stats};
 
 /// Bytes of a response's head that are looked at, at most.
@@ -35,11 +36,14 @@ fn send(ctx: &BtfTracePointContext) {
     let Some((conn, state)) = connections::of_current(sk, task) else {
         return;
     };
-    if conn.role != ROLE_SERVER {
-        return;
-    }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
+    if conn.role != ROLE_SERVER {
+        // Its requests are the other end's: nothing else looks at it.
+        tcp::sample::take(sk, conn, now_ns);
+        return;
+    }
+    tcp::accept_wait::at_io(sk, conn, now_ns);
     let len = result.cast_unsigned() as u64;
     let Some(mut room) = scratch::take(len) else {
         return;

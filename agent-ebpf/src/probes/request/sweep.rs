@@ -1,4 +1,5 @@
-//! The sweep: ends requests that are over though nothing has said so.
+//! The sweep: ends requests that are over though nothing has said so, and
+//! samples connections that nothing else looks at.
 //!
 //! A server whose thread blocks in `recv` between requests never sees
 //! `EAGAIN`, so its last request would stay open until the next one. The agent
@@ -11,6 +12,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::finish;
 use crate::kernel::sock::Sock;
+use crate::probes::tcp;
 use crate::{connections, globals, stats};
 
 /// `struct bpf_iter__bpf_sk_storage_map` (net/core/bpf_sk_storage.c).
@@ -45,4 +47,5 @@ fn sweep(ctx: *const Context) {
     if conn.on_sweep(now_ns, globals::SWEEP_IDLE_NS.load()) & END != 0 {
         finish::finish(conn, sk, now_ns);
     }
+    tcp::sample::sweep(sk, conn, now_ns);
 }

@@ -1,0 +1,94 @@
+//! What a socket says of itself: segments sent, round-trip time, jitter.
+//!
+//! Looked at where a program runs anyway, in process context: at the end of a
+//! request, at a client's send, in the sweep, and when the socket goes.
+
+use agent_common::conn::{Conn, ROLE_SERVER};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+
+use super::{accept_wait, retransmits, scope_counters};
+use crate::kernel::sock::{Sock, Tcp};
+use crate::{atomic, globals, histogram};
+
+/// Looks at a connection if the last look is long enough ago.
+#[inline(always)]
+pub(crate) fn take(sk: Sock, conn: &mut Conn, now_ns: u64) {
+    if globals::HAS_TCP_LANE.load() == 0 || !conn.may_sample(now_ns) {
+        return;
+    }
+    look(sk, conn, now_ns, 0);
+}
+
+/// Looks at a connection that nothing else has looked at for a while. One that
+/// is in use is left to its own process: two that look at the same time would
+/// count the same segments.
+#[inline(always)]
+pub(crate) fn sweep(sk: Sock, conn: &mut Conn, now_ns: u64) {
+    let idle_ns = globals::SWEEP_IDLE_NS.load();
+    if globals::HAS_TCP_LANE.load() == 0
+        || now_ns < conn.sampled_ns + idle_ns
+        || now_ns < conn.opened_ns + idle_ns
+    {
+        return;
+    }
+    look(sk, conn, now_ns, 0);
+    if conn.role == ROLE_SERVER {
+        accept_wait::without_io(sk, conn);
+    }
+}
+
+/// The socket goes: the last look.
+#[inline(always)]
+pub(crate) fn last(sk: Sock, conn: &mut Conn) {
+    if globals::HAS_TCP_LANE.load() == 0 {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    look(sk, conn, now_ns, 1);
+    if let Some(tcp) = sk.tcp() {
+        // Those that the hook did not see: sends that failed.
+        retransmits::count(conn, tcp, retransmits::DATA);
+    }
+    if conn.role == ROLE_SERVER {
+        accept_wait::without_io(sk, conn);
+    }
+}
+
+/// Not inlined: callers have many states already.
+#[inline(never)]
+fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
+    let Some(tcp) = sk.tcp() else {
+        return;
+    };
+    let srtt_us = tcp.srtt_us();
+    if !conn.is_sample_due(now_ns, srtt_us) {
+        if is_last != 0 {
+            segments(conn, tcp);
+        }
+        return;
+    }
+    // First, so that a second thread finds it done.
+    conn.sampled_ns = now_ns;
+    segments(conn, tcp);
+    if conn.take_round_trip(tcp.delivered(), srtt_us)
+        && let Some(counters) = scope_counters(conn.service, conn.scope)
+    {
+        // SAFETY: a map value.
+        unsafe {
+            histogram::observe(&raw mut (*counters).rtt, u64::from(srtt_us) * 1_000);
+            histogram::observe(&raw mut (*counters).jitter, u64::from(tcp.mdev_us()) * 1_000);
+        }
+    }
+}
+
+#[inline(always)]
+fn segments(conn: &mut Conn, tcp: Tcp) {
+    let new = conn.take_segments(tcp.data_segments_out());
+    if new != 0
+        && let Some(counters) = scope_counters(conn.service, conn.scope)
+    {
+        // SAFETY: a map value.
+        unsafe { atomic::add(&raw mut (*counters).segments_sent, u64::from(new)) };
+    }
+}

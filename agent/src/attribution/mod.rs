@@ -1,0 +1,22 @@
+//! Attribution: who did it. Turns kernel names (cgroup ids, process numbers)
+//! into names that people use.
+//!
+//! Separate from decoding because names need `/proc` and the cgroup tree, and
+//! from aggregation because a name is decided once, not per series.
+
+// Who is watched, and under which service.
+pub mod attributor;
+// What a cgroup's path alone says: container, pod, unit.
+pub mod cgroup_path;
+// The cgroup directories that exist, by id.
+pub mod cgroup_tree;
+// Whether a program is Go, and where it keeps the current goroutine's id.
+pub mod go_binary;
+// Which cgroup hierarchy is read, and a process's line in it.
+pub mod hierarchy;
+// The labels that users see.
+pub mod identity;
+// Processes, their start, program, sockets, as `/proc` tells.
+pub mod procfs;
+// Containers and host workloads, by the index that the kernel uses.
+pub mod services;

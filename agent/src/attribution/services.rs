@@ -1,0 +1,213 @@
+//! Services: what a request is counted for, by the index that the kernel uses.
+//!
+//! A service is a container, or a workload outside of one. Its index is given
+//! at selection, before anything is measured, and given to another only after
+//! the service has been gone for a while, so that its last counts are scraped.
+
+use std::collections::HashMap;
+
+use agent_common::limits::MAX_SERVICES;
+
+use super::identity::{ContainerInfo, Identity};
+use crate::event::ids::ContainerId;
+
+/// How long the series of a service that is gone are still shown.
+pub const RETENTION_NS: u64 = 120_000_000_000;
+
+/// What makes two processes one service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceKey {
+    /// They are in one container.
+    Container(ContainerId),
+    /// They have one identity, outside of containers.
+    Host(Identity),
+}
+
+/// One service.
+#[derive(Debug)]
+pub struct Service {
+    /// Who it is.
+    pub key: ServiceKey,
+    /// Its labels; `None` until its program is known, for containers outside
+    /// of pods.
+    pub identity: Option<Identity>,
+    /// Its container.
+    pub info: Option<ContainerInfo>,
+    /// Cgroups that it has.
+    cgroups: u32,
+    /// When it was seen to have neither cgroups nor processes.
+    gone_since_ns: Option<u64>,
+    /// Goes up each time that the index is given away.
+    pub epoch: u64,
+}
+
+/// Every service, by index.
+#[derive(Debug, Default)]
+pub struct Services {
+    slots: Vec<Option<Service>>,
+    by_key: HashMap<ServiceKey, u16>,
+    next_epoch: u64,
+    refused: u64,
+}
+
+impl Services {
+    /// The index of a service, given to it now if it has none. `true` if it is
+    /// new. `None` if all are taken, which is counted.
+    pub fn get_or_add(
+        &mut self,
+        key: &ServiceKey,
+        make: impl FnOnce() -> (Option<Identity>, Option<ContainerInfo>),
+    ) -> Option<(u16, bool)> {
+        if let Some(index) = self.by_key.get(key) {
+            return Some((*index, false));
+        }
+        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        if free >= MAX_SERVICES as usize {
+            self.refused += 1;
+            return None;
+        }
+        let (identity, info) = make();
+        self.next_epoch += 1;
+        let service = Service {
+            key: key.clone(),
+            identity,
+            info,
+            cgroups: 0,
+            gone_since_ns: None,
+            epoch: self.next_epoch,
+        };
+        match self.slots.get_mut(free) {
+            Some(slot) => *slot = Some(service),
+            None => self.slots.push(Some(service)),
+        }
+        let index = u16::try_from(free).ok()?;
+        self.by_key.insert(key.clone(), index);
+        Some((index, true))
+    }
+
+    /// The service with this index.
+    #[must_use]
+    pub fn get(&self, index: u16) -> Option<&Service> {
+        self.slots.get(usize::from(index))?.as_ref()
+    }
+
+    /// Says who a service is, if that is not known yet.
+    pub fn identify(&mut self, index: u16, identity: impl FnOnce() -> Identity) {
+        if let Some(Some(service)) = self.slots.get_mut(usize::from(index))
+            && service.identity.is_none()
+        {
+            service.identity = Some(identity());
+        }
+    }
+
+    /// A cgroup of the service came.
+    pub fn add_cgroup(&mut self, index: u16) {
+        if let Some(Some(service)) = self.slots.get_mut(usize::from(index)) {
+            service.cgroups += 1;
+            service.gone_since_ns = None;
+        }
+    }
+
+    /// A cgroup of the service went.
+    pub fn remove_cgroup(&mut self, index: u16) {
+        if let Some(Some(service)) = self.slots.get_mut(usize::from(index)) {
+            service.cgroups = service.cgroups.saturating_sub(1);
+        }
+    }
+
+    /// Services that may be shown, with their index.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Service)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((u16::try_from(index).ok()?, slot.as_ref()?)))
+    }
+
+    /// Services that were refused for want of an index.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Takes back the indices of services that have been gone for
+    /// [`RETENTION_NS`]. `has_process` says whether a watched process is left.
+    pub fn expire(&mut self, now_ns: u64, has_process: impl Fn(u16) -> bool) -> Vec<u16> {
+        let mut expired = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let (Some(service), Ok(index)) = (slot.as_mut(), u16::try_from(index)) else {
+                continue;
+            };
+            if service.cgroups > 0 || has_process(index) {
+                service.gone_since_ns = None;
+                continue;
+            }
+            let since_ns = *service.gone_since_ns.get_or_insert(now_ns);
+            if now_ns.saturating_sub(since_ns) >= RETENTION_NS {
+                self.by_key.remove(&service.key);
+                *slot = None;
+                expired.push(index);
+            }
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str) -> ServiceKey {
+        let nothing: std::sync::Arc<str> = "".into();
+        ServiceKey::Host(Identity {
+            namespace: nothing.clone(),
+            pod: nothing.clone(),
+            container: nothing,
+            workload: name.into(),
+        })
+    }
+
+    fn add(services: &mut Services, name: &str) -> Option<(u16, bool)> {
+        services.get_or_add(&host(name), || (None, None))
+    }
+
+    #[test]
+    fn one_key_is_one_service() {
+        let mut services = Services::default();
+        assert_eq!(add(&mut services, "a"), Some((0, true)));
+        assert_eq!(add(&mut services, "b"), Some((1, true)));
+        assert_eq!(add(&mut services, "a"), Some((0, false)));
+    }
+
+    #[test]
+    fn an_index_is_given_again_only_after_the_retention() {
+        let mut services = Services::default();
+        let epoch_of = |services: &Services| services.get(0).map(|service| service.epoch);
+        add(&mut services, "a");
+        let first = epoch_of(&services);
+        assert!(services.expire(5, |_| false).is_empty());
+        assert!(services.expire(4 + RETENTION_NS, |_| false).is_empty());
+        assert_eq!(services.expire(5 + RETENTION_NS, |_| false), [0]);
+        assert_eq!(add(&mut services, "b"), Some((0, true)));
+        assert_ne!(epoch_of(&services), first);
+    }
+
+    #[test]
+    fn what_comes_back_in_time_goes_on() {
+        let mut services = Services::default();
+        add(&mut services, "a");
+        services.add_cgroup(0);
+        services.remove_cgroup(0);
+        services.expire(1, |_| false);
+        services.expire(2, |_| true);
+        assert!(services.expire(2 + RETENTION_NS, |_| false).is_empty());
+    }
+
+    #[test]
+    fn more_than_the_bound_are_counted_and_refused() {
+        let mut services = Services::default();
+        for i in 0..MAX_SERVICES {
+            assert!(add(&mut services, &i.to_string()).is_some());
+        }
+        assert_eq!((add(&mut services, "more"), services.refused()), (None, 1));
+    }
+}

@@ -1,0 +1,20 @@
+//! Nouns of the flow: what was decoded, owned and plain.
+
+pub mod cgroup;
+pub mod ids;
+pub mod malformed;
+pub mod process;
+pub mod request;
+
+pub use malformed::Malformed;
+
+/// What the kernel said.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A request finished.
+    Request(request::Request),
+    /// A process did something.
+    Process(process::Process),
+    /// A cgroup came or went.
+    Cgroup(cgroup::Cgroup),
+}

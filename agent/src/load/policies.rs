@@ -1,0 +1,178 @@
+//! What the agent tells the kernel programs: whom to watch, and how.
+
+use agent_common::limits::{MAX_PROCESSES, WATCHED_SLOTS};
+use agent_common::policy::{
+    CgroupPolicy, Control, Listener, ListenerKey, NO_SERVICE, ProcessPolicy, watched_slot,
+};
+use aya::maps::{HashMap, MapData};
+
+use super::{Error, Loaded};
+use crate::sys::mapping::Mapping;
+
+const CGROUP_BYTES: usize = size_of::<CgroupPolicy>();
+const PROCESS_BYTES: usize = size_of::<ProcessPolicy>();
+const KEY_BYTES: usize = size_of::<ListenerKey>();
+const LISTENER_BYTES: usize = size_of::<Listener>();
+
+/// `BPF_NOEXIST`
+const NOEXIST: u64 = 1;
+
+/// The maps that the agent writes.
+pub struct Policies {
+    cgroups: HashMap<MapData, u64, [u8; CGROUP_BYTES]>,
+    processes: HashMap<MapData, u32, [u8; PROCESS_BYTES]>,
+    /// Entries of `processes` by slot; the kernel counts those that it makes.
+    watched: Mapping,
+    listeners: HashMap<MapData, [u8; KEY_BYTES], [u8; LISTENER_BYTES]>,
+    ignored: HashMap<MapData, u64, u32>,
+    control: Mapping,
+    values: Control,
+    /// Writes that failed: a full map, above all.
+    failures: u64,
+}
+
+macro_rules! hash_map {
+    ($loaded:expr, $name:literal) => {
+        HashMap::try_from($loaded.take_map($name)?)
+            .map_err(|source| Error::Map { name: $name, source })?
+    };
+}
+
+impl Policies {
+    /// Takes the maps out of what was loaded.
+    ///
+    /// # Errors
+    ///
+    /// If a map is not there.
+    pub fn new(loaded: &mut Loaded) -> Result<Self, Error> {
+        Ok(Self {
+            cgroups: hash_map!(loaded, "CGROUPS"),
+            processes: hash_map!(loaded, "PROCESSES"),
+            watched: super::map_array(loaded, "WATCHED_TGIDS", WATCHED_SLOTS as usize * 8)?,
+            listeners: hash_map!(loaded, "LISTENERS"),
+            ignored: hash_map!(loaded, "IGNORED_PATHS"),
+            control: super::map_array(loaded, "CONTROL", size_of::<Control>())?,
+            values: Control { generation: 1, ..Control::default() },
+            failures: 0,
+        })
+    }
+
+    /// Watches the processes of a cgroup, once they serve.
+    pub fn set_cgroup(&mut self, id: u64, service: u16) {
+        let policy = CgroupPolicy { service, ..CgroupPolicy::default() };
+        let result = self.cgroups.insert(id, policy.to_bytes(), 0);
+        self.count(result.is_ok());
+    }
+
+    /// Forgets a cgroup.
+    pub fn remove_cgroup(&mut self, id: u64) {
+        // It may never have been selected.
+        let _ = self.cgroups.remove(&id);
+    }
+
+    /// Watches a process.
+    pub fn set_process(&mut self, tgid: u32, policy: ProcessPolicy) {
+        let bytes = policy.to_bytes();
+        if self.processes.insert(tgid, bytes, NOEXIST).is_ok() {
+            self.watched.add_word(watched_slot(tgid) as usize, 1);
+            return;
+        }
+        let result = self.processes.insert(tgid, bytes, 0);
+        self.count(result.is_ok());
+    }
+
+    /// Stops watching a process.
+    pub fn remove_process(&mut self, tgid: u32) {
+        if self.processes.remove(&tgid).is_ok() {
+            // All ones take one away.
+            self.watched.add_word(watched_slot(tgid) as usize, u64::MAX);
+            self.bump_epoch();
+        }
+    }
+
+    /// Processes that are watched now, those that the kernel added included.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(u32, ProcessPolicy)> {
+        self.processes
+            .iter()
+            .take(MAX_PROCESSES as usize)
+            .filter_map(Result::ok)
+            .map(|(tgid, bytes)| (tgid, ProcessPolicy::from_bytes(bytes)))
+            .collect()
+    }
+
+    /// Says who listens on a port; `None` for a process that is not watched.
+    pub fn set_listener(&mut self, netns: u32, port: u16, service: Option<u16>, sockets: u32) {
+        let key = ListenerKey { netns, port, _pad: 0 };
+        let service = service.unwrap_or(NO_SERVICE);
+        let listener = Listener { service, _pad: 0, sockets };
+        let result = self.listeners.insert(key.to_bytes(), listener.to_bytes(), 0);
+        self.count(result.is_ok());
+    }
+
+    /// Entries of each map now.
+    #[must_use]
+    pub fn entries(&self) -> [(&'static str, usize); 4] {
+        [
+            ("cgroups", self.cgroups.keys().filter(Result::is_ok).count()),
+            ("processes", self.processes.keys().filter(Result::is_ok).count()),
+            ("listeners", self.listeners.keys().filter(Result::is_ok).count()),
+            ("ignored_paths", self.ignored.keys().filter(Result::is_ok).count()),
+        ]
+    }
+
+    /// Ignores requests for these paths, and keeps paths or not.
+    pub fn set_paths(&mut self, keep: bool, ignore: &[String]) {
+        let old: Vec<u64> = self.ignored.keys().filter_map(Result::ok).collect();
+        for hash in old {
+            let _ = self.ignored.remove(&hash);
+        }
+        self.values.ignored_bits = 0;
+        for path in ignore {
+            let hash = agent_common::head::path_hash(path.as_bytes());
+            let result = self.ignored.insert(hash, 1, 0);
+            self.count(result.is_ok());
+            self.values.ignored_bits |= 1 << (hash & 63);
+        }
+        self.values.keep_paths = u32::from(keep);
+        self.write_control();
+    }
+
+    /// Sends one request record in 2^`shift`.
+    pub fn set_sampling(&mut self, shift: u32) {
+        self.values.sample_shift = shift;
+        self.write_control();
+    }
+
+    /// Makes the programs judge every task again.
+    pub fn bump_generation(&mut self) {
+        self.values.generation = self.values.generation.wrapping_add(1).max(1);
+        self.write_control();
+    }
+
+    /// Makes the programs forget waits and calls that have begun: something
+    /// was not seen, or will not be. Call it before lanes are attached again.
+    pub fn bump_epoch(&mut self) {
+        self.values.epoch = self.values.epoch.wrapping_add(1);
+        self.write_control();
+    }
+
+    /// Writes that failed.
+    #[must_use]
+    pub const fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    fn write_control(&self) {
+        let v = &self.values;
+        let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        // The generation last: it makes the rest be looked at.
+        self.control.set_word(2, v.ignored_bits);
+        self.control.set_word(1, word(v.keep_paths, v.epoch));
+        self.control.set_word(0, word(v.generation, v.sample_shift));
+    }
+
+    fn count(&mut self, is_ok: bool) {
+        self.failures += u64::from(!is_ok);
+    }
+}

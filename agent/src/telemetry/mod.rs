@@ -1,0 +1,115 @@
+//! The agent's own health: counters that several tasks add to, and its log.
+
+pub mod log;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agent_common::limits::MAX_SERVICES;
+
+use crate::event::Malformed;
+
+/// Why the agent discarded something against its will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The queue between reader and worker was full: requests.
+    QueueFull,
+    /// The same, for changes of processes and cgroups.
+    QueueFullChange,
+    /// A request of a service that is not known (any more).
+    UnknownService,
+}
+
+impl Dropped {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::QueueFullChange, Self::UnknownService];
+
+    /// The value of the `reason` label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full_request",
+            Self::QueueFullChange => "queue_full_change",
+            Self::UnknownService => "unknown_service",
+        }
+    }
+}
+
+/// Counters of the agent itself.
+#[derive(Debug)]
+pub struct Own {
+    malformed: [AtomicU64; Malformed::ALL.len()],
+    dropped: [AtomicU64; Dropped::ALL.len()],
+    /// Requests dropped, by service, for its books.
+    dropped_of: Vec<AtomicU64>,
+    queue_depth: AtomicU64,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            malformed: Default::default(),
+            dropped: Default::default(),
+            dropped_of: (0..MAX_SERVICES).map(|_| AtomicU64::new(0)).collect(),
+            queue_depth: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Own {
+    /// Counts bytes that were no record.
+    pub fn count_malformed(&self, reason: Malformed) {
+        if let Some(count) = self.malformed.get(reason as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Malformed records by reason.
+    #[must_use]
+    pub fn malformed(&self, reason: Malformed) -> u64 {
+        self.malformed.get(reason as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts things that were dropped.
+    pub fn count_dropped(&self, reason: Dropped, count: u64) {
+        if let Some(total) = self.dropped.get(reason as usize) {
+            total.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Things dropped by reason.
+    #[must_use]
+    pub fn dropped(&self, reason: Dropped) -> u64 {
+        self.dropped.get(reason as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts a dropped request in its service's books.
+    pub fn count_dropped_request(&self, service: u16) {
+        if let Some(count) = self.dropped_of.get(usize::from(service)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Dropped requests of a service.
+    #[must_use]
+    pub fn dropped_requests(&self, service: u16) -> u64 {
+        self.dropped_of.get(usize::from(service)).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// A service's index is given to another.
+    pub fn clear_service(&self, service: u16) {
+        if let Some(count) = self.dropped_of.get(usize::from(service)) {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Inputs that wait in the queue.
+    #[must_use]
+    pub fn queue_depth(&self) -> u64 {
+        self.queue_depth.load(Ordering::Relaxed)
+    }
+
+    /// Says how many inputs wait.
+    pub fn set_queue_depth(&self, depth: usize) {
+        self.queue_depth.store(depth as u64, Ordering::Relaxed);
+    }
+}

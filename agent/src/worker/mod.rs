@@ -1,0 +1,309 @@
+//! The worker: single owner of attribution, series and policies. No locks.
+//!
+//! A room of its own because it is where the stages meet: events come in, are
+//! attributed and observed, decisions go to the kernel, snapshots come out.
+//!
+//! It takes events in order, carries the attributor's decisions to the kernel,
+//! and makes snapshots when somebody asks.
+
+use std::collections::HashMap;
+
+use agent_common::limits::{
+    MAX_CGROUPS, MAX_CONNECTIONS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
+};
+use agent_common::stats::Loss;
+use agent_common::syscall::class_name;
+use agent_common::syscall::errno::errno_name;
+
+use crate::aggregate::counters::CounterSeries;
+use crate::aggregate::labels::{Identity, LabelSet};
+use crate::aggregate::requests::RequestSeries;
+use crate::aggregate::snapshot::{Snapshot, Value};
+use crate::attribution::attributor::{Attributor, Change};
+use crate::attribution::services::Service;
+use crate::event::request::Request;
+use crate::event::{Event, Malformed};
+use crate::load::Loaded;
+use crate::load::policies::Policies;
+use crate::load::status::{LaneState, lane_status};
+use crate::metrics::agent as own_metrics;
+use crate::metrics::{self, Metric};
+use crate::probes::Lane;
+use crate::source::counters::Counters;
+use crate::source::stats::Stats;
+use crate::sys::clock;
+use crate::telemetry::{Dropped, Own};
+
+/// Series of errors with an error number of their own, a container.
+const MAX_ERROR_SERIES: usize = 16;
+
+/// What the worker is made of.
+pub struct Parts {
+    /// Programs and links.
+    pub loaded: Loaded,
+    /// Maps that it writes.
+    pub policies: Policies,
+    /// Arrays that it sweeps.
+    pub counters: Counters,
+    /// The programs' statistics.
+    pub stats: Stats,
+    /// Who is who.
+    pub attributor: Attributor,
+    /// Counters that it shares with the reader.
+    pub own: std::sync::Arc<Own>,
+}
+
+/// See the module.
+pub struct Worker {
+    parts: Parts,
+    series: HashMap<u16, Entry>,
+    started_unix_ns: u64,
+    kernel: String,
+}
+
+/// Series of the service that has an index now.
+struct Entry {
+    epoch: u64,
+    identity: Identity,
+    requests: RequestSeries,
+    info: Option<LabelSet>,
+}
+
+impl Worker {
+    /// A worker that has seen nothing.
+    #[must_use]
+    pub fn new(parts: Parts, kernel: String) -> Self {
+        Self { parts, series: HashMap::new(), started_unix_ns: clock::unix_ns(), kernel }
+    }
+
+    /// Finds what is there already, and begins to watch it.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` or the cgroup tree cannot be read.
+    pub fn start(&mut self) -> Result<(), crate::attribution::procfs::Error> {
+        self.parts.attributor.scan()?;
+        self.apply_changes();
+        // Verdicts that were made while there were no policies are stale.
+        self.parts.policies.bump_generation();
+        Ok(())
+    }
+
+    /// Takes events in order.
+    pub fn take(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Request(request) => self.take_request(request),
+                Event::Process(process) => self.parts.attributor.on_process(process),
+                Event::Cgroup(cgroup) => self.parts.attributor.on_cgroup(cgroup),
+            }
+            if !matches!(event, Event::Request(_)) {
+                self.apply_changes();
+            }
+        }
+    }
+
+    /// Ends idle requests; their records come through the ring.
+    pub fn sweep(&self) {
+        if let Err(error) = self.parts.loaded.sweep() {
+            tracing::warn!(%error, "cannot sweep connections");
+        }
+    }
+
+    /// Takes back what belongs to services that are gone. Call every few
+    /// seconds.
+    pub fn expire(&mut self) {
+        let watched = self.parts.policies.processes();
+        let expired = self.parts.attributor.expire(clock::monotonic_ns(), &watched);
+        for service in expired {
+            self.series.remove(&service);
+        }
+        self.apply_changes();
+    }
+
+    /// Detaches every program; what is in the ring can still be drained.
+    pub fn detach(&mut self) {
+        self.parts.loaded.switch(|_| false);
+    }
+
+    /// Programs, links and maps.
+    #[must_use]
+    pub const fn loaded(&self) -> &Loaded {
+        &self.parts.loaded
+    }
+
+    /// Everything that is known now.
+    #[must_use]
+    pub fn snapshot(&mut self) -> Snapshot {
+        let mut snapshot = Snapshot::new(clock::unix_ns());
+        self.refresh_entries();
+        for (service, entry) in &self.series {
+            self.snapshot_service(*service, entry, &mut snapshot);
+        }
+        self.snapshot_own(&mut snapshot);
+        snapshot
+    }
+
+    fn take_request(&mut self, request: &Request) {
+        let service = request.service;
+        if !self.series.contains_key(&service) {
+            self.refresh_entries();
+        }
+        match self.series.get_mut(&service) {
+            Some(entry) => entry.requests.observe(request),
+            None => {
+                self.parts.own.count_dropped(Dropped::UnknownService, 1);
+                self.parts.own.count_dropped_request(service);
+            }
+        }
+    }
+
+    /// Series exist for every service whose name is known.
+    fn refresh_entries(&mut self) {
+        for (index, service) in self.parts.attributor.services().iter() {
+            let is_current =
+                self.series.get(&index).is_some_and(|entry| entry.epoch == service.epoch);
+            if is_current {
+                continue;
+            }
+            if let Some(entry) = entry_of(service) {
+                self.series.insert(index, entry);
+            }
+        }
+    }
+
+    fn apply_changes(&mut self) {
+        let changes = self.parts.attributor.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            let policies = &mut self.parts.policies;
+            match change {
+                Change::Cgroup { id, service } => policies.set_cgroup(id, service),
+                Change::CgroupGone { id } => policies.remove_cgroup(id),
+                Change::Process { tgid, policy } => policies.set_process(tgid, policy),
+                Change::ProcessGone { tgid } => policies.remove_process(tgid),
+                Change::Listener { netns, port, service, sockets } => {
+                    policies.set_listener(netns, port, service, sockets);
+                }
+                Change::NewService { service } => {
+                    self.parts.counters.clear(service);
+                    self.parts.own.clear_service(service);
+                    self.series.remove(&service);
+                }
+            }
+        }
+        self.parts.policies.bump_generation();
+    }
+
+    fn snapshot_service(&self, service: u16, entry: &Entry, snapshot: &mut Snapshot) {
+        let counters = &self.parts.counters;
+        let books = counters.requests(service);
+        let dropped = self.parts.own.dropped_requests(service);
+        entry.requests.snapshot(&books, dropped, snapshot);
+        if let Some(info) = &entry.info {
+            snapshot
+                .family(&metrics::workload::CONTAINER_INFO)
+                .push(info.clone(), Value::Gauge(1.0));
+        }
+        let series = CounterSeries { identity: &entry.identity, max_errors: MAX_ERROR_SERIES };
+        series.cpu(&counters.cpu(service), snapshot);
+        series.tcp(&counters.tcp(service), snapshot);
+        series.syscalls(&counters.syscalls(service), class_name, errno_name, snapshot);
+    }
+
+    fn snapshot_own(&self, snapshot: &mut Snapshot) {
+        let parts = &self.parts;
+        for lane in Lane::ALL {
+            let status = lane_status(lane, parts.loaded.statuses(), true);
+            for state in LaneState::ALL {
+                let value = f64::from(u8::from(state == status.state));
+                gauge(snapshot, &own_metrics::LANE_STATE, &[lane.as_str(), state.as_str()], value);
+            }
+        }
+        for cost in parts.stats.read() {
+            let program = [cost.spec.name];
+            counter(snapshot, &own_metrics::PROGRAM_RUNS, &program, cost.runs as f64);
+            let seconds = cost.estimated_ns as f64 / 1e9;
+            counter(snapshot, &own_metrics::PROGRAM_SECONDS, &program, seconds);
+        }
+        for (reason, count) in Loss::ALL.iter().zip(parts.counters.losses()) {
+            counter(snapshot, &own_metrics::KERNEL_LOSSES, &[reason.as_str()], count as f64);
+        }
+        for reason in Dropped::ALL {
+            let count = parts.own.dropped(reason) as f64;
+            counter(snapshot, &own_metrics::DROPPED, &[reason.as_str()], count);
+        }
+        for reason in Malformed::ALL {
+            let count = parts.own.malformed(reason) as f64;
+            counter(snapshot, &own_metrics::MALFORMED_RECORDS, &[reason.as_str()], count);
+        }
+        self.snapshot_maps(snapshot);
+        self.snapshot_process(snapshot);
+    }
+
+    fn snapshot_maps(&self, snapshot: &mut Snapshot) {
+        let capacity = |map: &str| match map {
+            "cgroups" => MAX_CGROUPS,
+            "processes" => MAX_PROCESSES,
+            "listeners" => MAX_LISTENERS,
+            _ => MAX_IGNORED_PATHS,
+        };
+        for (map, entries) in self.parts.policies.entries() {
+            gauge(snapshot, &own_metrics::MAP_ENTRIES, &[map], entries as f64);
+            gauge(snapshot, &own_metrics::MAP_CAPACITY, &[map], f64::from(capacity(map)));
+        }
+        let live = self.parts.counters.live_connections() as f64;
+        gauge(snapshot, &own_metrics::MAP_ENTRIES, &["connections"], live);
+        gauge(snapshot, &own_metrics::MAP_CAPACITY, &["connections"], f64::from(MAX_CONNECTIONS));
+        let services = self.parts.attributor.services().iter().count() as f64;
+        gauge(snapshot, &own_metrics::MAP_ENTRIES, &["services"], services);
+        gauge(snapshot, &own_metrics::MAP_CAPACITY, &["services"], f64::from(MAX_SERVICES));
+    }
+
+    fn snapshot_process(&self, snapshot: &mut Snapshot) {
+        let own = &self.parts.own;
+        gauge(snapshot, &own_metrics::QUEUE_DEPTH, &[], own.queue_depth() as f64);
+        let cpu = clock::process_cpu_ns() as f64 / 1e9;
+        counter(snapshot, &own_metrics::CPU_SECONDS, &[], cpu);
+        let resident = crate::host::process::resident_bytes() as f64;
+        gauge(snapshot, &own_metrics::RESIDENT_MEMORY, &[], resident);
+        let started = self.started_unix_ns as f64 / 1e9;
+        gauge(snapshot, &own_metrics::START_TIME, &[], started);
+        let version = env!("CARGO_PKG_VERSION");
+        let revision = option_env!("STRATA_REVISION").unwrap_or("unknown");
+        gauge(snapshot, &own_metrics::BUILD_INFO, &[version, revision, &self.kernel], 1.0);
+        let series = snapshot.workload_series() as f64;
+        gauge(snapshot, &own_metrics::SERIES, &[], series);
+        let refused = self.parts.attributor.services().refused() as f64;
+        gauge(snapshot, &own_metrics::CONTAINERS_OVER_BUDGET, &[], refused);
+        for (reason, count) in self.parts.attributor.go_unsupported() {
+            gauge(snapshot, &own_metrics::GOID_UNSUPPORTED, &[reason], *count as f64);
+        }
+    }
+}
+
+fn entry_of(service: &Service) -> Option<Entry> {
+    let known = service.identity.as_ref()?;
+    let identity = Identity::new(&known.namespace, &known.pod, &known.container, &known.workload);
+    let info = service.info.as_ref().map(|info| {
+        let uid = info.pod_uid.as_ref().map_or("", |uid| uid.as_str());
+        let values = [info.container_id.as_str(), info.runtime_label(), uid];
+        LabelSet::new(&metrics::workload::CONTAINER_INFO, Some(&identity), &values)
+    });
+    Some(Entry {
+        epoch: service.epoch,
+        requests: RequestSeries::new(identity.clone()),
+        identity,
+        info,
+    })
+}
+
+fn gauge(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {
+    snapshot.family(metric).push(LabelSet::new(metric, None, values), Value::Gauge(value));
+}
+
+fn counter(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {
+    snapshot.family(metric).push(LabelSet::new(metric, None, values), Value::Counter(value));
+}
