@@ -95,6 +95,13 @@ impl Class {
     }
 }
 
+/// The value of the `class` label of the class with this index.
+#[must_use]
+pub const fn class_name(index: usize) -> &'static str {
+    let class = if index < CLASSES { Class::ALL[index] } else { Class::Other };
+    class.as_str()
+}
+
 /// Numbers that have a place in [`CLASS_OF`]; a power of two, so that an index
 /// can be masked.
 pub const NUMBERS: usize = 512;
