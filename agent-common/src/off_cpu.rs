@@ -103,6 +103,15 @@ pub fn is_between_requests(blocked: &Blocked) -> bool {
         || (class == Class::Futex as u8 && blocked.is_go)
 }
 
+/// Whether Go's runtime naps: its monitor, 50 to 50 000 times a second, or a
+/// thread that looks for work. Half of a quiet process's waits are such naps;
+/// they are looked at no further, and neither is the wait for a CPU after one.
+#[inline(always)]
+#[must_use]
+pub const fn is_runtime_nap(blocked: &Blocked) -> bool {
+    blocked.is_go && !blocked.has_request && blocked.syscall == nr::NANOSLEEP
+}
+
 /// Classes as bits.
 type Classes = u32;
 
@@ -216,6 +225,15 @@ mod tests {
         let thread = Blocked { is_go: true, has_request: true, ..blocked(S, "futex") };
         assert_eq!(reason(&thread), None);
         assert!(is_between_requests(&thread));
+    }
+
+    #[test]
+    fn only_go_without_a_request_naps() {
+        let nap = Blocked { is_go: true, ..blocked(S, "nanosleep") };
+        assert!(is_runtime_nap(&nap));
+        assert!(!is_runtime_nap(&Blocked { has_request: true, ..nap }));
+        assert!(!is_runtime_nap(&Blocked { is_go: false, ..nap }));
+        assert!(!is_runtime_nap(&Blocked { is_go: true, ..blocked(S, "futex") }));
     }
 
     #[test]

@@ -47,10 +47,10 @@ pub(crate) struct TaskState {
     pub(crate) open_requests: u8,
     /// What it waits for, see `probes::cpu`; 0 while it runs.
     pub(crate) wait: u8,
-    /// Go: naps in a row, by which the runtime's monitor is known.
-    pub(crate) naps: u8,
     /// 1 while its system call is measured.
     pub(crate) is_in_syscall: u8,
+    /// Zero.
+    _pad: u8,
     /// Number of that call.
     pub(crate) syscall: i32,
     /// Epoch that the wait began in.
@@ -142,7 +142,6 @@ pub(crate) fn refresh(state: &mut TaskState, task: Task) {
 pub(crate) const fn forget(state: &mut TaskState) {
     state.verdict = 0;
     state.open_requests = 0;
-    state.naps = 0;
     state.is_in_syscall = 0;
 }
 

@@ -2,7 +2,6 @@
 
 use agent_common::off_cpu::{self, Blocked, state};
 use agent_common::stats::Program;
-use agent_common::syscall::calls::nr;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -14,11 +13,6 @@ use crate::filter::{self, TaskState, WATCHED};
 use crate::kernel::arch::Registers;
 use crate::kernel::task::Task;
 use crate::{globals, stats};
-
-/// Naps in a row by which a Go thread is taken for the runtime's monitor
-/// (sysmon). It naps 50 to 50 000 times a second, serves nothing, and would be
-/// half of all waits.
-const MONITOR_NAPS: u8 = 32;
 
 // match-proto: v5.2..: void sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next); v5.18..: (bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 #[btf_tracepoint(function = "sched_switch")]
@@ -91,11 +85,7 @@ fn state_of(prev: Task, left_as: u32) -> Option<&'static mut TaskState> {
 /// What the task that leaves waits for; [`RUNS`] if that is not looked at.
 #[inline(always)]
 fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
-    let is_monitor = task_state.naps >= MONITOR_NAPS;
     if left_as == 0 {
-        if is_monitor {
-            return RUNS;
-        }
         return if prev.is_throttled() { THROTTLED } else { READY };
     }
     let blocked = Blocked {
@@ -106,17 +96,8 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
         is_go: task_state.is_go != 0,
         has_request: task_state.open_requests != 0,
     };
-    if blocked.is_go && !blocked.has_request {
-        if blocked.syscall == nr::NANOSLEEP {
-            if is_monitor {
-                return RUNS;
-            }
-            task_state.naps += 1;
-        } else {
-            // The monitor has longer pauses elsewhere (futex); threads that run
-            // goroutines nap seldom.
-            task_state.naps /= 2;
-        }
+    if off_cpu::is_runtime_nap(&blocked) {
+        return RUNS;
     }
     if off_cpu::is_between_requests(&blocked) {
         task_state.open_requests = 0;
