@@ -19,6 +19,8 @@ pub mod netns;
 pub mod nft;
 pub mod process;
 pub mod prometheus;
+pub mod puppet;
 pub mod require;
+pub mod ss;
 pub mod sys;
 pub mod workload;
