@@ -1,4 +1,5 @@
-//! The only unsafe code of the tests: a few calls of libc, wrapped safely.
+//! A few calls of libc, wrapped safely: with `io_calls` the only unsafe code of
+//! the tests.
 //!
 //! Separate so that every other file can be read without that thought.
 #![expect(unsafe_code, reason = "libc has no safe form of these calls")]
