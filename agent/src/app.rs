@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::readiness::Readiness;
 use crate::admin::{self, AdminState};
 use crate::aggregate::channel::{SnapshotPublisher, SnapshotRequest, snapshot_channel};
-use crate::aggregate::worker::{Parts, Worker};
 use crate::attribution::attributor::Attributor;
 use crate::attribution::hierarchy::{self, Hierarchy};
 use crate::attribution::procfs::{self, ProcRoot};
@@ -30,6 +29,7 @@ use crate::source::counters::Counters;
 use crate::source::ring::Ring;
 use crate::source::stats::Stats;
 use crate::telemetry::{Dropped, Own};
+use crate::worker::{Parts, Worker};
 
 /// Batches that wait between reader and worker, at most.
 const QUEUE_BATCHES: usize = 32;

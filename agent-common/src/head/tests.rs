@@ -1,6 +1,7 @@
 //! Heads as clients write them, and as they should not.
 
 use super::*;
+use crate::limits::{HEAD_BYTES, MAX_PIPELINED, PATH_BYTES};
 use proptest::prelude::*;
 use std::format;
 use std::string::String;

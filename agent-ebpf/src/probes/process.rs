@@ -22,7 +22,7 @@ use crate::{emit, stats};
 
 // match-proto: v2.6..: void sched_process_fork(struct task_struct *parent, struct task_struct *child)
 #[btf_tracepoint(function = "sched_process_fork")]
-fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+fn sched_fork(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::SchedProcessFork, || fork(&ctx))
 }
 
@@ -46,7 +46,7 @@ fn fork(ctx: &BtfTracePointContext) {
 
 // match-proto: v3.4..: void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[btf_tracepoint(function = "sched_process_exec")]
-fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+fn sched_exec(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::SchedProcessExec, || exec(&ctx))
 }
 
@@ -67,7 +67,7 @@ fn exec(ctx: &BtfTracePointContext) {
 
 // match-proto: v2.6..: void sched_process_exit(struct task_struct *p); v6.17..: (struct task_struct *p, bool group_dead)
 #[btf_tracepoint(function = "sched_process_exit")]
-fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+fn sched_exit(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::SchedProcessExit, || exit(&ctx))
 }
 

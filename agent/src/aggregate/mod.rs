@@ -10,4 +10,3 @@ pub mod histogram;
 pub mod labels;
 pub mod requests;
 pub mod snapshot;
-pub mod worker;

@@ -222,12 +222,12 @@ impl Loaded {
     }
 
     fn load_program(&mut self, spec: &ProgramSpec, types: &aya::Btf) -> ProgramState {
-        let result = match self.ebpf.program_mut(spec.name) {
+        let result = match self.ebpf.program_mut(spec.symbol) {
             Some(Program::BtfTracePoint(program)) => program.load(spec.name, types),
             Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", types),
             _ => {
                 return ProgramState::Unavailable {
-                    why: format!("the object has no program {}", spec.name),
+                    why: format!("the object has no program {}", spec.symbol),
                 };
             }
         };
@@ -238,13 +238,13 @@ impl Loaded {
     }
 
     fn attach_program(&mut self, spec: &'static ProgramSpec) -> ProgramState {
-        let result = match (spec.hook, self.ebpf.program_mut(spec.name)) {
+        let result = match (spec.hook, self.ebpf.program_mut(spec.symbol)) {
             (Hook::Tracepoint, Some(Program::BtfTracePoint(program))) => {
                 program.attach().map(|link| {
                     self.links.insert(spec.name, link);
                 })
             }
-            (Hook::ConnectionIterator, _) => return self.bind_sweep(spec.name),
+            (Hook::ConnectionIterator, _) => return self.bind_sweep(spec.symbol),
             _ => Ok(()),
         };
         match result {
@@ -258,7 +258,7 @@ impl Loaded {
             self.sweep = None;
         }
         if let (Some(link), Some(Program::BtfTracePoint(program))) =
-            (self.links.remove(spec.name), self.ebpf.program_mut(spec.name))
+            (self.links.remove(spec.name), self.ebpf.program_mut(spec.symbol))
             && let Err(error) = program.detach(link)
         {
             tracing::warn!(program = spec.name, %error, "cannot detach");

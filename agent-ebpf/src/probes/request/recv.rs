@@ -46,7 +46,7 @@ fn recv(ctx: &BtfTracePointContext) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     tcp::accept_wait::at_io(sk, conn, now_ns);
-    let who = who(task, state);
+    let mut who = who(task, state);
     if result <= 0 {
         let action = if result == 0 { conn.on_recv_eof(&who) } else { conn.on_recv_again(&who) };
         if action & END != 0 {
@@ -85,6 +85,7 @@ fn recv(ctx: &BtfTracePointContext) {
     let tcp = sk.tcp();
     if action & BEGIN != 0 {
         let retransmits = tcp.map_or(0, |tcp| tcp.retransmits());
+        who.cgroup_id = task.cgroup_id();
         conn.begin(&room, len, &who, now_ns, retransmits);
         state.open_requests = 1;
     }
@@ -105,7 +106,8 @@ fn who(task: Task, state: &TaskState) -> Who {
         tgid: (ids >> 32) as u32,
         tid: ids as u32,
         goid: go::goroutine_id(task, state.g_tls_offset, state.goid_offset),
-        cgroup_id: task.cgroup_id(),
+        // Looked up only for the read that begins a request.
+        cgroup_id: 0,
     }
 }
 

@@ -4,11 +4,11 @@
 //! request, at a client's send, in the sweep, and when the socket goes.
 
 use agent_common::conn::{Conn, ROLE_SERVER};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::{accept_wait, retransmits, scope_counters};
 use crate::kernel::sock::{Sock, Tcp};
 use crate::{atomic, globals, histogram};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 /// Looks at a connection if the last look is long enough ago.
 #[inline(always)]

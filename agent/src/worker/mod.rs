@@ -1,5 +1,8 @@
 //! The worker: single owner of attribution, series and policies. No locks.
 //!
+//! A room of its own because it is where the stages meet: events come in, are
+//! attributed and observed, decisions go to the kernel, snapshots come out.
+//!
 //! It takes events in order, carries the attributor's decisions to the kernel,
 //! and makes snapshots when somebody asks.
 
@@ -10,10 +13,10 @@ use agent_common::limits::{
 };
 use agent_common::stats::Loss;
 
-use super::counters::CounterSeries;
-use super::labels::{Identity, LabelSet};
-use super::requests::RequestSeries;
-use super::snapshot::{Snapshot, Value};
+use crate::aggregate::counters::CounterSeries;
+use crate::aggregate::labels::{Identity, LabelSet};
+use crate::aggregate::requests::RequestSeries;
+use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::services::Service;
 use crate::event::request::Request;
