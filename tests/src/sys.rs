@@ -102,7 +102,8 @@ pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
 /// # Errors
 /// When there is no such process.
 pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
-    let pid = i32::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let pid = i32::try_from(pid).ok();
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut clock: libc::clockid_t = 0;
     // SAFETY: `clock` is a valid clockid_t that outlives the call, which writes to nothing else.
     let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
@@ -123,14 +124,13 @@ pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
 /// # Errors
 /// What bpf(2) gives: not permitted, or a kernel before 5.8.
 pub fn enable_bpf_stats() -> io::Result<OwnedFd> {
-    /// `BPF_ENABLE_STATS`
+    // `BPF_ENABLE_STATS`
     const ENABLE_STATS: libc::c_long = 32;
-    /// `BPF_STATS_RUN_TIME`, as the 4 bytes of its attribute.
+    // `BPF_STATS_RUN_TIME`, as the 4 bytes of its attribute.
     let kind: u32 = 0;
     // SAFETY: the attribute is valid for the length that is given, and only read.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, ENABLE_STATS, &raw const kind, size_of::<u32>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, ENABLE_STATS, &raw const kind, size_of::<u32>()) };
     let descriptor = i32::try_from(result).ok().filter(|descriptor| *descriptor >= 0);
     let descriptor = descriptor.ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel has just given this descriptor, and nobody else has it.

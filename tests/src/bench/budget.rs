@@ -99,12 +99,8 @@ pub const AGENT_SATURATED: Budget =
 pub const AGENT_PACED: Budget =
     budget("agent CPU, at 4 000 requests/s", "µs/request", (1.0, 0.5), "Coroot 8.6, OBI 10.5");
 /// Time in kernel programs, saturated.
-pub const KERNEL_SATURATED: Budget = budget(
-    "kernel programs, saturated",
-    "µs/request",
-    (1.0, 0.5),
-    "Coroot 1.6, OBI 4.7",
-);
+pub const KERNEL_SATURATED: Budget =
+    budget("kernel programs, saturated", "µs/request", (1.0, 0.5), "Coroot 1.6, OBI 4.7");
 /// Time in kernel programs at a fixed rate.
 pub const KERNEL_PACED: Budget =
     budget("kernel programs, at 4 000 requests/s", "µs/request", (2.0, 1.0), "");
@@ -138,12 +134,8 @@ pub const IDLE: Budget = budget(
     "Coroot 0.25",
 );
 /// Everything at a common load.
-pub const NODE: Budget = budget(
-    "agent and kernel programs at 5 000 requests/s",
-    "% of the node",
-    (0.8, 0.5),
-    "",
-);
+pub const NODE: Budget =
+    budget("agent and kernel programs at 5 000 requests/s", "% of the node", (0.8, 0.5), "");
 /// A scrape.
 pub const SCRAPE: Budget =
     budget("a scrape of 30 000 series (text, not compressed)", "ms CPU", (30.0, 15.0), "");

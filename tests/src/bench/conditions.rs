@@ -7,16 +7,20 @@ use std::process::Command;
 
 use crate::process;
 
-/// One line of text.
+/// One line of text. To be asked for before anything is started: the load
+/// average says whether others used the machine.
 #[must_use]
 pub fn describe() -> String {
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("unknown");
     let kernel = read("/proc/sys/kernel/osrelease");
     let model = cpu_model(&read("/proc/cpuinfo")).unwrap_or_else(|| "unknown CPU".to_owned());
     let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let go = said("go", &["env", "GOVERSION"]).or_else(|| said("/usr/local/go/bin/go", &["env", "GOVERSION"]));
+    let go = said("go", &["env", "GOVERSION"])
+        .or_else(|| said("/usr/local/go/bin/go", &["env", "GOVERSION"]));
     let date = said("date", &["-u", "+%Y-%m-%d"]);
     format!(
-        "{}; kernel {kernel}; {cpus} CPUs, {model}{}; {}",
+        "{}; kernel {kernel}; {cpus} CPUs, {model}{}; {}; load average {load} at the start",
         date.unwrap_or_else(|| "date unknown".to_owned()),
         if is_virtual() { ", virtual" } else { "" },
         go.unwrap_or_else(|| "no Go".to_owned()),

@@ -236,16 +236,16 @@ fn costs(
     added: &[Vec<f64>],
     offs: &[Vec<(f64, f64)>],
 ) -> anyhow::Result<Costs> {
-    let one = |((case, added), offs): ((Case, &Vec<f64>), &Vec<(f64, f64)>)| {
+    let mut costs = Vec::new();
+    for ((case, added), offs) in CASES.into_iter().zip(added).zip(offs) {
         let apart: Vec<f64> = offs.iter().map(|(before, after)| after - before).collect();
         let off: Vec<f64> = offs.iter().map(|(before, _)| *before).collect();
-        Some(Cost {
+        costs.push(Cost {
             case,
-            off_ns: statistics::median(&off)?,
-            added_ns: statistics::estimate(added)?,
-            floor_ns: statistics::noise_floor(&apart)?,
-        })
-    };
-    let costs: Option<Vec<Cost>> = CASES.into_iter().zip(added).zip(offs).map(one).collect();
-    Ok(Costs { set, missing, costs: costs.context("nothing was measured")? })
+            off_ns: statistics::median(&off).context("nothing was measured")?,
+            added_ns: statistics::estimate(added).context("nothing was measured")?,
+            floor_ns: statistics::noise_floor(&apart).context("nothing was measured")?,
+        });
+    }
+    Ok(Costs { set, missing, costs })
 }

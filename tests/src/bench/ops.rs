@@ -41,15 +41,8 @@ pub enum Op {
 
 impl Op {
     /// Every one.
-    pub const ALL: [Self; 7] = [
-        Self::Getppid,
-        Self::Pipe,
-        Self::Unix,
-        Self::Tcp,
-        Self::Http,
-        Self::Switch,
-        Self::Served,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Getppid, Self::Pipe, Self::Unix, Self::Tcp, Self::Http, Self::Switch, Self::Served];
 
     /// Its name on the wire between the bench and `strata-micro`.
     #[must_use]

@@ -54,7 +54,9 @@ fn number(value: f64) -> String {
     } else {
         format!("{value:.2}")
     };
-    text.strip_prefix('-').filter(|rest| rest.trim_matches(['0', '.']).is_empty()).map_or(text.clone(), str::to_owned)
+    text.strip_prefix('-')
+        .filter(|rest| rest.trim_matches(['0', '.']).is_empty())
+        .map_or(text.clone(), str::to_owned)
 }
 
 fn interval(found: &Estimate) -> String {
@@ -167,9 +169,7 @@ impl Findings {
         for (budget, found, floor) in self.rows() {
             let Budget { what, unit, bar, aim, peers } = budget;
             let (measured, verdict) = match &found {
-                Some(found) => {
-                    (format!("{} {unit}", interval(found)), budget.judge(found).text())
-                }
+                Some(found) => (format!("{} {unit}", interval(found)), budget.judge(found).text()),
                 None => ("not measured".to_owned(), ""),
             };
             let floor = floor.map(|floor| format!("±{}", number(floor))).unwrap_or_default();
@@ -197,7 +197,9 @@ impl Findings {
     }
 
     fn micro_table(&self, out: &mut String) {
-        out.push_str("\nMicro: nanoseconds added to one operation, by lanes.\n\n| operation | off | noise |");
+        out.push_str(
+            "\nMicro: nanoseconds added to one operation, by lanes.\n\n| operation | off | noise |",
+        );
         for costs in &self.micro {
             let _ = write!(out, " {} |", costs.set.name);
         }
@@ -218,7 +220,9 @@ impl Findings {
 
     fn macro_table(&self, out: &mut String) {
         out.push_str("\nMacro: added by the agent, Go hello on one CPU, client on the other.\n\n");
-        out.push_str("| load | lanes | figure | off | added | noise |\n|---|---|---|---|---|---|\n");
+        out.push_str(
+            "| load | lanes | figure | off | added | noise |\n|---|---|---|---|---|---|\n",
+        );
         for pairs in &self.pairs {
             let figures: &[(Figure, &str)] = match pairs.load {
                 Load::Saturated => &[

@@ -112,6 +112,7 @@ pub fn counted(load: Load, effort: &Effort, say: &dyn Fn(&str)) -> anyhow::Resul
     };
     // The last request of each connection ends with the connection, or by the
     // sweep of every second.
-    let whole = eventually::until(Duration::from_secs(4), || settled().ok().filter(Counted::is_whole));
+    let whole =
+        eventually::until(Duration::from_secs(4), || settled().ok().filter(Counted::is_whole));
     whole.map_or_else(settled, Ok)
 }

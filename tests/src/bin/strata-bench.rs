@@ -36,7 +36,9 @@ impl Options {
                     let (format, ms) = value.split_once('=').context("want FORMAT=MILLISECONDS")?;
                     options.scrapes.push((format.to_owned(), ms.parse()?));
                 }
-                "--summary" => options.summary = Some(args.next().context("--summary needs a file")?),
+                "--summary" => {
+                    options.summary = Some(args.next().context("--summary needs a file")?)
+                }
                 other => anyhow::bail!("unknown option {other}"),
             }
         }
@@ -54,6 +56,7 @@ fn measure(options: &Options) -> anyhow::Result<Findings> {
     anyhow::ensure!(sys::is_root(), "the bench needs root");
     anyhow::ensure!(apps::has_go(), "the bench needs Go");
 
+    let conditions = conditions::describe();
     let sets: Vec<_> = lanes::TOGETHER.into_iter().chain(lanes::EACH).collect();
     let micro = micro::run(effort, &sets, &say)?;
 
@@ -85,7 +88,7 @@ fn measure(options: &Options) -> anyhow::Result<Findings> {
     let fleet = fleet::run(effort, &say)?;
     say("done");
     Ok(Findings {
-        conditions: conditions::describe(),
+        conditions,
         micro,
         pairs,
         programs,
