@@ -67,7 +67,8 @@ fn layouts() -> Vec<Layout> {
             may_have_more,
             is_complete,
             is_scanned,
-            _pad,
+            next_at,
+            body,
         }),
         layout!(Conn {
             service,

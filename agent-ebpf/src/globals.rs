@@ -83,6 +83,8 @@ offsets! {
     SOCK_SOCKET;
     /// `sock.sk_protocol`
     SOCK_PROTOCOL;
+    /// `tcp_sock.inet_conn.icsk_inet.inet_sport`
+    TCP_SPORT;
     /// `tcp_sock.srtt_us`, microseconds times eight
     TCP_SRTT_US;
     /// `tcp_sock.mdev_us`, microseconds times four

@@ -16,8 +16,11 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::ConfigPrintDefault => cli::config::print_default(&mut Stdout::lock()),
         Command::Agent { config, .. } => Ok(agent::app::run(&config)?),
-        Command::Check { .. } => Err(Error::NotBuilt { verb: "check" }),
-        Command::Top { .. } => Err(Error::NotBuilt { verb: "top" }),
+        Command::Check { config, format } => cli::check::run(&config, format, &mut Stdout::lock()),
+        Command::Top { config, once: true, format, interval } => {
+            cli::top::once(&config, interval, format, &mut Stdout::lock())
+        }
+        Command::Top { config, once: false, interval, .. } => cli::top::screen(&config, interval),
         Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),
     }
 }

@@ -33,6 +33,9 @@ Usage: cargo xtask VERB [OPTIONS]
                              every check, stage by stage; as root also the kernel and
                              end-to-end tests. FILTER selects tests by name, --strict
                              makes a skip a failure, --full runs the long ones too
+  vm [--write-readme] [SERIES]...
+                             the agent on other kernels, in emulation: a table of what
+                             works, also written to target/vm/kernels.md or the README
   tidy [--bless]             the house rules; --bless regenerates committed files
   bench [--quick] [--write-readme]
                              what the agent costs, and whether that is within its
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         "demo" => demo::Options::parse(rest).map(|options| demo::run(&options)),
         "test" => test::Options::parse(rest).map(|options| test::run(&options)),
         "bench" => bench::Options::parse(rest).map(|options| bench::run(&options)),
+        "vm" => vm::Options::parse(rest).map(|options| vm::verb(&options)),
         "tidy" => tidy::Options::parse(rest).map(|options| tidy::run(&options)),
         // Not in the help: processes that other verbs start from this binary.
         janitor::VERB => without_options(rest, janitor::run),

@@ -30,8 +30,12 @@ pub struct Head {
     pub is_complete: u32,
     /// 1 if nothing more could be learnt from what was at hand.
     pub is_scanned: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Where the last message that was seen whole ends: lines before it are
+    /// its body's.
+    pub next_at: u32,
+    /// Length of the body of the request whose head is being looked at;
+    /// [`BODY_UNKNOWN`] for chunked bodies.
+    pub body: u64,
 }
 
 impl Head {
@@ -46,7 +50,8 @@ impl Head {
             may_have_more: 0,
             is_complete: 0,
             is_scanned: 0,
-            _pad: 0,
+            next_at: 0,
+            body: 0,
         }
     }
 }
@@ -81,7 +86,8 @@ pub fn scan_word<B: Bytes + ?Sized>(bytes: &B, word: usize, head: &mut Head) -> 
         let at = base + (hits.trailing_zeros() / 8) as usize;
         hits &= hits - 1;
         lines += 1;
-        if bytes.byte(at) == b'\n' && line(bytes, at + 1, head) {
+        let is_line = bytes.byte(at) == b'\n' && at + 1 > head.next_at as usize;
+        if is_line && line(bytes, at + 1, head) {
             head.is_scanned = 1;
             return true;
         }
@@ -96,20 +102,17 @@ fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, head: &mut Head) -> bool {
     if word & 0xffff == 0x0a0d {
         return end_of_head(bytes, at + 2, head);
     }
-    if head.is_complete != 0 {
-        // Headers of pipelined requests: only their ends matter.
-        return false;
-    }
     let folded = word | LOWER_CASE;
     if folded == word_of(b"content-") {
         if (bytes.word(at + 8) | LOWER_CASE) & low(7) == word_of(b"length:\0") {
-            head.body_left = number(bytes, at + 15);
+            head.body = number(bytes, at + 15);
         }
     } else if folded == word_of(b"transfer") {
         if (bytes.word(at + 8) | LOWER_CASE) == word_of(b"-encodin") {
-            head.body_left = BODY_UNKNOWN;
+            head.body = BODY_UNKNOWN;
         }
-    } else if folded == word_of(b"accept: ")
+    } else if head.is_complete == 0
+        && folded == word_of(b"accept: ")
         && (bytes.word(at + 8) | LOWER_CASE) == word_of(b"text/eve")
     {
         head.wants_stream = 1;
@@ -121,29 +124,35 @@ fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, head: &mut Head) -> bool {
 #[inline(always)]
 fn end_of_head<B: Bytes + ?Sized>(bytes: &B, at: usize, head: &mut Head) -> bool {
     let rest = bytes.total().saturating_sub(at as u64);
+    let body = head.body;
+    head.body = 0;
     if head.is_complete == 0 {
         head.is_complete = 1;
-        if head.body_left == BODY_UNKNOWN {
-            return true;
-        }
-        if head.body_left > 0 {
-            // What follows is the body; requests behind it are not looked for.
-            head.may_have_more = u32::from(rest > head.body_left);
-            head.body_left = head.body_left.saturating_sub(rest);
+        head.body_left = if body == BODY_UNKNOWN { body } else { body.saturating_sub(rest) };
+        if body == BODY_UNKNOWN {
             return true;
         }
     }
-    if rest == 0 {
+    if rest <= body {
+        // The body is the rest, or more than that. Of a pipelined request in
+        // chunks nothing that follows can be told either.
+        head.may_have_more = u32::from(body == BODY_UNKNOWN);
         return true;
     }
-    if at >= HEAD_BYTES || head.pipelined >= MAX_PIPELINED {
+    // The comparison also keeps the sum below from running over.
+    if body >= HEAD_BYTES as u64
+        || at + body as usize >= HEAD_BYTES
+        || head.pipelined >= MAX_PIPELINED
+    {
         head.may_have_more = 1;
         return true;
     }
-    let (method, name_len) = known_method(bytes.word(at));
+    let next = at + body as usize;
+    let (method, name_len) = known_method(bytes.word(next));
     let method = if name_len == 0 { Method::Other as u8 } else { method };
     head.pipelined_methods |= u64::from(method) << (4 * (head.pipelined & 15));
     head.pipelined += 1;
+    head.next_at = next as u32;
     false
 }
 

@@ -70,11 +70,13 @@ impl Sock {
         i32::from(state)
     }
 
-    /// Local port, host order.
+    /// Local port, host order. A port that the kernel chose is given back, and
+    /// `skc_num` cleared, before the hooks hear of the close.
     #[inline(always)]
     pub(crate) fn local_port(self) -> u16 {
         // SAFETY: two bytes of a live socket.
-        unsafe { field(self.at, &globals::SOCK_NUM) }
+        let port: u16 = unsafe { field(self.at, &globals::SOCK_NUM) };
+        if port != 0 { port } else { self.tcp().map_or(0, Tcp::source_port) }
     }
 
     /// Remote port, host order.
@@ -166,6 +168,15 @@ impl Tcp {
     fn read(self, offset: &aya_ebpf::Global<u32>) -> u32 {
         // SAFETY: four bytes of a live TCP socket.
         unsafe { field(self.at, offset) }
+    }
+
+    /// Port that its segments come from, host order; kept when the port is
+    /// given back.
+    #[inline(always)]
+    fn source_port(self) -> u16 {
+        // SAFETY: two bytes of a live TCP socket, network order.
+        let port: u16 = unsafe { field(self.at, &globals::TCP_SPORT) };
+        port.swap_bytes()
     }
 
     /// Smoothed round-trip time, microseconds.

@@ -123,7 +123,10 @@ fn cgroup(ctx: &BtfTracePointContext, kind: RecordKind) {
         let len = bpf_probe_read_kernel_str(to.cast(), CGROUP_PATH_BYTES as u32, path.cast());
         let path_len = if len > 0 { (len - 1) as u32 } else { 0 };
         (&raw mut (*record).path_len).write_volatile(path_len);
-        slot.submit();
+        match kind {
+            RecordKind::CgroupMade => slot.submit_and_wake(),
+            _ => slot.submit(),
+        }
         if len >= CGROUP_PATH_BYTES as i64 {
             stats::lose(Loss::CgroupPath);
         }

@@ -1,4 +1,6 @@
-//! The agent's HTTP endpoints, GET and HEAD only:
+//! What a running agent answers: HTTP here, the other verbs in [`socket`].
+//!
+//! The HTTP endpoints, GET and HEAD only:
 //!
 //! - `/metrics` the exposition, by `Accept` and `Accept-Encoding`
 //! - `/healthz` 200 while the worker runs, 503 after; for a liveness probe
@@ -11,6 +13,7 @@
 
 pub mod readiness;
 pub mod server;
+pub mod socket;
 
 use crate::export::{
     Error,

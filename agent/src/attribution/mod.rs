@@ -20,3 +20,5 @@ pub mod identity;
 pub mod procfs;
 // Containers and host workloads, by the index that the kernel uses.
 pub mod services;
+// Which workloads the targets of a verb mean.
+pub mod targets;

@@ -21,10 +21,30 @@ pub enum Error {
     /// The agent could not start.
     #[error(transparent)]
     Agent(#[from] crate::app::Error),
-    /// The verb is known, but this build cannot carry it out.
-    #[error("this build has no verb `{verb}`")]
-    NotBuilt {
-        /// The verb.
-        verb: &'static str,
+    /// There is nobody who says what workloads do.
+    #[error(transparent)]
+    Watching(#[from] crate::app::client::Error),
+    /// The screen needs one.
+    #[error(
+        "{0} is no terminal that can show a screen; use `strata top --once`, \
+         and -o json for other programs"
+    )]
+    NoTerminal(&'static str),
+    /// The terminal does not do what it is told.
+    #[error("the terminal: {0}")]
+    Terminal(std::io::Error),
+    /// No workload is meant by the targets.
+    #[error("no workload matches {targets}; {there}")]
+    NoMatch {
+        /// The targets, as flags.
+        targets: String,
+        /// What there is.
+        there: String,
+    },
+    /// The agent could not run on this host.
+    #[error("the agent cannot run here: {reason}")]
+    CannotRun {
+        /// Why.
+        reason: String,
     },
 }

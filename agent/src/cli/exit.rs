@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use super::Error;
 use super::stdout::{Stdout, has_colour};
+use crate::admin::socket;
+use crate::app::client;
 use crate::{app, config, load};
 
 /// What a verb's end means to a script.
@@ -49,6 +51,17 @@ impl From<&app::Error> for Exit {
                 load::Error::Btf(_) | load::Error::Fields { .. } | load::Error::NoObject,
             ) => Self::Missing,
             app::Error::Load(error) if error.is_denied() => Self::Missing,
+            app::Error::Socket(socket::bind::Error::NoGroup { .. }) => Self::Usage,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<&client::Error> for Exit {
+    fn from(error: &client::Error) -> Self {
+        match error {
+            client::Error::Alone { source, .. } => Self::from(&**source),
+            client::Error::Client(socket::client::Error::Denied { .. }) => Self::Missing,
             _ => Self::Failed,
         }
     }
@@ -62,7 +75,11 @@ impl From<&Error> for Exit {
             Error::Config(error) => Self::from(error),
             Error::Output(error) if error.kind() == ErrorKind::BrokenPipe => Self::Done,
             Error::Agent(error) => Self::from(error),
-            Error::Output(_) | Error::NotBuilt { .. } => Self::Failed,
+            Error::Watching(error) => Self::from(error),
+            Error::NoTerminal(_) => Self::Usage,
+            Error::NoMatch { .. } => Self::NotFound,
+            Error::CannotRun { .. } => Self::Missing,
+            Error::Output(_) | Error::Terminal(_) => Self::Failed,
         }
     }
 }

@@ -3,21 +3,25 @@
 //! Separate from what the verbs do: everything that a user can get wrong is
 //! refused here, and what is left is plain data with a resolved configuration.
 
+pub mod check;
 pub mod config;
 mod error;
 pub mod exit;
 mod flags;
 pub mod metrics;
 pub mod stdout;
+pub mod top;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use error::Error;
 
 use self::flags::Configured;
-use crate::config::{Config, Environment, Setting, Sources};
+use crate::admin::socket::{MAX_INTERVAL, MIN_INTERVAL};
+use crate::config::{Config, Environment, Setting, Sources, Unfit, duration};
 
 /// What is to be done, with everything that it takes.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub enum Command {
         once: bool,
         /// The form of that output.
         format: Format,
+        /// Time between two samples.
+        interval: Duration,
     },
     /// Print the catalogue of metrics.
     Metrics {
@@ -94,9 +100,12 @@ enum Verb {
     Top {
         #[command(flatten)]
         configured: Configured,
-        /// Print what there is once, and end
+        /// Take two samples, print what happened in between, and end
         #[arg(long)]
         once: bool,
+        /// Time between two samples
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+        interval: Duration,
         /// The form of what is printed once
         #[arg(short, long, requires = "once", value_enum, value_name = "FORM", default_value_t)]
         output: Format,
@@ -157,9 +166,12 @@ pub fn parse(
         Verb::Check { configured, output } => {
             Command::Check { config: sources(configured).load()?.config, format: output.output }
         }
-        Verb::Top { configured, once, output } => {
-            Command::Top { config: sources(configured).load()?.config, once, format: output }
-        }
+        Verb::Top { configured, once, interval, output } => Command::Top {
+            config: sources(configured).load()?.config,
+            once,
+            format: output,
+            interval,
+        },
         Verb::Metrics { output } => Command::Metrics { format: output.output },
         Verb::Config(ConfigVerb::Check { configured, output }) => Command::ConfigCheck {
             settings: sources(configured).load()?.settings,
@@ -167,6 +179,10 @@ pub fn parse(
         },
         Verb::Config(ConfigVerb::PrintDefault) => Command::ConfigPrintDefault,
     })
+}
+
+fn interval(text: &str) -> Result<Duration, Unfit> {
+    duration(text, MIN_INTERVAL, MAX_INTERVAL)
 }
 
 #[cfg(test)]
@@ -220,10 +236,16 @@ mod tests {
 
     #[test]
     fn forms_are_chosen_by_name() {
-        let Command::Top { once, format, .. } = parsed("strata top --once -o json") else {
+        let Command::Top { once, format, interval, .. } =
+            parsed("strata top --once -o json --interval 250ms")
+        else {
             panic!("not top");
         };
-        assert!(once && format == Format::Json);
+        assert!(once && format == Format::Json && interval == Duration::from_millis(250));
+        for bad in ["1", "1ms", "2m", "x"] {
+            let line = ["strata", "top", "--interval", bad].map(OsString::from);
+            assert!(parse(line, []).is_err(), "{bad}");
+        }
         assert!(parse(["strata", "top", "-o", "json"].map(OsString::from), []).is_err());
         assert!(matches!(parsed("strata top"), Command::Top { once: false, .. }));
         assert!(matches!(parsed("strata metrics"), Command::Metrics { format: Format::Table }));

@@ -34,7 +34,7 @@ pub use overlay::{Entry, Layer, Loaded, Origin, Setting};
 pub use reference::{reference_markdown, sample_yaml};
 pub use reload::{Reload, diff};
 pub use table::KEYS;
-pub use value::{Glob, Requirement, Selector, Unfit};
+pub use value::{Glob, Requirement, Selector, Unfit, duration};
 
 /// Every setting of the agent, typed and in bounds. The defaults are those of
 /// [`Config::default`]; what each key means is written in its table.

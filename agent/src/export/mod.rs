@@ -3,6 +3,7 @@
 //! Separate from `admin`, which speaks HTTP and knows no format, and from
 //! `aggregate`, which knows neither.
 
+pub mod json;
 pub mod negotiate;
 pub mod protobuf;
 pub mod scrape;

@@ -55,6 +55,7 @@ const ROWS: &[Row] = &[
     row("SOCK_ERR", &[("sock", "sk_err")]),
     row("SOCK_SOCKET", &[("sock", "sk_socket")]),
     row("SOCK_PROTOCOL", &[("sock", "sk_protocol")]),
+    row("TCP_SPORT", &[("tcp_sock", "inet_conn.icsk_inet.inet_sport")]),
     row("TCP_SRTT_US", &[("tcp_sock", "srtt_us")]),
     row("TCP_MDEV_US", &[("tcp_sock", "mdev_us")]),
     row("TCP_TOTAL_RETRANS", &[("tcp_sock", "total_retrans")]),

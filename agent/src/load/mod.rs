@@ -203,6 +203,19 @@ impl Loaded {
         &self.statuses
     }
 
+    /// Instructions of a program that the verifier walked through: what is
+    /// held against its limit of a million. `None` if the program is not
+    /// loaded, or the kernel (before 5.16) does not say.
+    #[must_use]
+    pub fn verified_instructions(&self, spec: &ProgramSpec) -> Option<u32> {
+        let info = match self.ebpf.program(spec.name)? {
+            Program::BtfTracePoint(program) => program.info(),
+            Program::Iter(program) => program.info(),
+            _ => return None,
+        };
+        info.ok()?.verified_instruction_count()
+    }
+
     /// Ends idle requests and takes samples of idle connections.
     ///
     /// # Errors
@@ -233,7 +246,12 @@ impl Loaded {
         };
         match result {
             Ok(()) => ProgramState::Loaded,
-            Err(error) => ProgramState::Unavailable { why: explain(&error) },
+            Err(error) => {
+                if let ProgramError::LoadError { verifier_log, .. } = &error {
+                    tracing::debug!(program = spec.name, "refused:\n{verifier_log}");
+                }
+                ProgramState::Unavailable { why: explain(&error) }
+            }
         }
     }
 

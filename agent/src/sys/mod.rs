@@ -6,3 +6,5 @@
 pub mod bpf;
 pub mod clock;
 pub mod mapping;
+pub mod readable;
+pub mod umask;

@@ -156,8 +156,8 @@ impl Findings {
         let _ = writeln!(out, "{}.\n", self.conditions);
         out.push_str(
             "Medians with 95 % intervals; \"noise\" is how far two measurements without the agent \
-             lie apart (nine of ten).\nServer, client and agent share one machine, the network is \
-             loopback; the governor is off.\n\n",
+             lie apart (nine of ten).\nServer, client and agent share one machine at nice -20, the \
+             network is loopback; the governor is off.\n\n",
         );
         let missing = self.missing();
         if !missing.is_empty() {

@@ -67,6 +67,8 @@ const ROOMS: &[Room] = &[
             "load::status",
             "telemetry",
             "metrics",
+            // A socket's mode is set by the mask of the process.
+            "sys",
         ],
     ),
     room(
@@ -82,6 +84,8 @@ const ROOMS: &[Room] = &[
             "aggregate::snapshot",
             "aggregate::histogram",
             "admin",
+            // Keys of a terminal are waited for.
+            "sys",
         ],
     ),
     room("app", &[EVERY]),

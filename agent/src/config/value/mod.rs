@@ -13,6 +13,7 @@ mod units;
 pub use error::Unfit;
 pub use glob::Glob;
 pub use selector::{Requirement, Selector};
+pub use units::duration;
 
 pub(super) use glob::GlobText;
 pub(super) use scalar::{Address, Choice, Flag, Share, Whole};

@@ -48,6 +48,16 @@ impl Type for DurationIn {
     }
 }
 
+/// Reads a duration between two bounds, both allowed, for a flag that is no key
+/// of the configuration: it is written like those that are.
+///
+/// # Errors
+///
+/// Why the text does not fit.
+pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, Unfit> {
+    DurationIn { min, max }.parse(text)
+}
+
 /// A size in bytes between two bounds, both allowed; a power of two.
 pub(in crate::config) struct BytesIn {
     /// The least that is allowed, in bytes.

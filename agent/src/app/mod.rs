@@ -4,14 +4,21 @@
 //! Building can fail; running cannot. All tasks share one thread: the agent
 //! does little, and what it does needs no locks that way.
 
+pub mod client;
+pub mod examine;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::admin::readiness::Readiness;
+use crate::admin::socket::{self, bind::Bound};
 use crate::admin::{self, AdminState};
-use crate::aggregate::channel::{SnapshotPublisher, SnapshotRequest, snapshot_channel};
+use crate::aggregate::channel::{
+    SnapshotPublisher, SnapshotRequest, SnapshotSource, snapshot_channel,
+};
 use crate::attribution::attributor::Attributor;
 use crate::attribution::hierarchy::{self, Hierarchy};
 use crate::attribution::procfs::{self, ProcRoot};
@@ -19,6 +26,7 @@ use crate::config::{self, Config};
 use crate::decode::decode;
 use crate::event::Event;
 use crate::export;
+use crate::export::json::Feed;
 use crate::export::scrape::Scraper;
 use crate::host::capabilities;
 use crate::load::globals::Facts;
@@ -28,6 +36,7 @@ use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::ring::Ring;
 use crate::source::stats::Stats;
+use crate::sys::readable::Readable;
 use crate::telemetry::{Dropped, Own};
 use crate::worker::{Parts, Worker};
 
@@ -39,6 +48,8 @@ const BATCH_EVENTS: usize = 1024;
 const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 /// How often idle connections are swept and gone services expire.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the end may take until what is left is left to the kernel.
+const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +82,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The unix socket.
+    #[error(transparent)]
+    Socket(#[from] socket::bind::Error),
     /// The async runtime or its signals.
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
@@ -95,12 +109,25 @@ pub fn run(config: &Config) -> Result<(), Error> {
         config.log.level.as_str(),
         config.log.format == config::LogFormat::Json,
     );
+    block_on(serve(config))?
+}
+
+/// Lets only warnings through, for a verb that is not the agent.
+pub fn log_warnings() {
+    crate::telemetry::log::start(config::LogLevel::Warn.as_str(), false);
+}
+
+/// Runs a future, and the tasks that it starts, on this thread.
+///
+/// # Errors
+///
+/// If there can be no runtime.
+pub fn block_on<F: Future>(future: F) -> Result<F::Output, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(config))
+    Ok(tokio::task::LocalSet::new().block_on(&runtime, future))
 }
 
 /// Lanes that the configuration has on.
@@ -141,68 +168,102 @@ pub fn load_options(config: &Config) -> Result<(Options, Hierarchy), Error> {
 }
 
 async fn serve(config: &Config) -> Result<(), Error> {
+    // What needs no answer from anybody comes first.
+    has_privileges()?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;
-    let (ring, mut worker, own) = build(config)?;
-    let readiness = Arc::new(Readiness::default());
-    readiness.set_lanes_attached();
-    let (source, publisher) = snapshot_channel();
+    let bound = Bound::new(&config.socket, config.socket_group.as_deref()).await?;
+    let engine = Engine::start(config)?;
     let (stop, stopping) = watch::channel(false);
-    let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
-    let (ask_drain, drains) = mpsc::channel(4);
 
-    worker.start()?;
     let detail = match config.detail {
         config::Detail::Normal => export::Detail::Normal,
         config::Detail::Full => export::Detail::Full,
     };
     let state = Arc::new(AdminState {
-        scraper: Scraper::new(source, detail),
-        readiness: readiness.clone(),
+        scraper: Scraper::new(engine.source.clone(), detail),
+        readiness: engine.readiness.clone(),
     });
-    let interval = config.drain.interval;
-    let reader = tokio::task::spawn_local(read(ring, interval, drains, events, own.clone()));
-    let work = tokio::task::spawn_local(work(
-        worker,
-        inputs,
-        ask_drain,
-        publisher,
-        readiness.clone(),
-        stopping.clone(),
-    ));
-    let limits = admin::server::Limits::default();
     let http = tokio::task::spawn_local(admin::server::serve(
         listener,
         state,
-        limits,
+        admin::server::Limits::default(),
         until(stopping.clone()),
     ));
-    tracing::info!(address = %config.listen, "serving");
+    let socket = tokio::task::spawn_local(socket::server::serve(
+        bound,
+        Feed::new(engine.source.clone()),
+        socket::server::Limits::default(),
+        until(stopping),
+    ));
+    tracing::info!(address = %config.listen, socket = %config.socket.display(), "serving");
 
     wait_for_signal().await.map_err(Error::Runtime)?;
     tracing::info!("stopping");
-    readiness.set_stopping();
-    // In flow order: the worker detaches and asks for the last drain; the
-    // reader ends when nobody can ask any more.
     let _ = stop.send(true);
-    let _ = tokio::time::timeout(Duration::from_secs(3), async {
-        let _ = work.await;
-        let _ = reader.await;
+    let _ = tokio::time::timeout(STOP_WAIT, async {
+        engine.stop().await;
         let _ = http.await;
+        let _ = socket.await;
     })
     .await;
     tracing::info!("stopped");
     Ok(())
 }
 
+/// Programs, reader and worker, without anybody who asks them.
+struct Engine {
+    source: SnapshotSource,
+    readiness: Arc<Readiness>,
+    stop: watch::Sender<bool>,
+    work: JoinHandle<()>,
+    reader: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Loads, attaches, looks at what is there, and starts the tasks.
+    fn start(config: &Config) -> Result<Self, Error> {
+        let (ring, mut worker, own) = build(config)?;
+        let readiness = Arc::new(Readiness::default());
+        readiness.set_lanes_attached();
+        let (source, publisher) = snapshot_channel();
+        let (stop, stopping) = watch::channel(false);
+        let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
+        let (ask_drain, drains) = mpsc::channel(4);
+        worker.start()?;
+        let interval = config.drain.interval;
+        let wake_ups = ring.wake_ups().and_then(Readable::new).map_err(Error::Runtime)?;
+        let reader = tokio::task::spawn_local(read(ring, wake_ups, interval, drains, events, own));
+        let work = tokio::task::spawn_local(work(
+            worker,
+            inputs,
+            ask_drain,
+            publisher,
+            readiness.clone(),
+            stopping,
+        ));
+        Ok(Self { source, readiness, stop, work, reader })
+    }
+
+    /// Ends in flow order: the worker detaches and asks for the last drain; the
+    /// reader ends when nobody can ask any more.
+    async fn stop(self) {
+        self.readiness.set_stopping();
+        let _ = self.stop.send(true);
+        let _ = self.work.await;
+        let _ = self.reader.await;
+    }
+}
+
+fn has_privileges() -> Result<(), Error> {
+    let missing = capabilities::missing();
+    if missing.is_empty() { Ok(()) } else { Err(Error::Capabilities { missing }) }
+}
+
 /// Loads, attaches, and takes everything apart for its owners.
 fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
     let (options, hierarchy) = load_options(config)?;
-    let missing = capabilities::missing();
-    if !missing.is_empty() {
-        return Err(Error::Capabilities { missing });
-    }
     let mut loaded = load::load(&options)?;
     let ring = Ring::new(&mut loaded)?;
     let mut policies = Policies::new(&mut loaded)?;
@@ -231,6 +292,7 @@ fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
 /// The reader: drains the ring, never waits for the worker.
 async fn read(
     mut ring: Ring,
+    mut wake_ups: Readable,
     interval: Duration,
     mut drains: mpsc::Receiver<()>,
     events: mpsc::Sender<Input>,
@@ -243,6 +305,7 @@ async fn read(
                 Some(()) => true,
                 None => return,
             },
+            _ = wake_ups.wait() => false,
             () = tokio::time::sleep(pause) => false,
         };
         let mut total = 0;

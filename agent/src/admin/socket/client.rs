@@ -1,0 +1,135 @@
+//! The other end: asks a running agent, and reads its lines.
+//!
+//! Separate from the server because this is what a build without an engine
+//! needs.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::{MAX_ANSWER_BYTES, Request};
+use crate::export::json::{Answer, VERSION, Workloads};
+
+/// Why nothing comes from an agent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It may not be asked.
+    #[error(
+        "an agent runs, but its socket {} may not be used; \
+         run as root, or as a member of its group (`socket_group`)", path.display()
+    )]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection cannot be made.
+    #[error("cannot connect to {}: {source}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to the agent broke: {0}")]
+    Broken(#[from] io::Error),
+    /// The agent closed the connection.
+    #[error("the agent ended the connection")]
+    Ended,
+    /// It said no.
+    #[error("the agent refuses: {reason}")]
+    Refused {
+        /// In its words.
+        reason: String,
+    },
+    /// It said something else.
+    #[error("the agent's answer is not understood ({reason}); use the same version on both sides")]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A connection to an agent.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<OwnedReadHalf>,
+    /// Closing it would tell the agent that nobody reads any more.
+    writer: OwnedWriteHalf,
+    line: Vec<u8>,
+    pid: Option<i32>,
+}
+
+impl Client {
+    /// Connects to the agent that listens on `path`; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If there may be one, but it cannot be connected to.
+    pub async fn connect(path: &Path) -> Result<Option<Self>, Error> {
+        match UnixStream::connect(path).await {
+            Ok(stream) => Ok(Some(Self::over(stream))),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
+                ErrorKind::PermissionDenied => Err(Error::Denied { path: path.to_owned() }),
+                _ => Err(Error::Connect { path: path.to_owned(), source: error }),
+            },
+        }
+    }
+
+    /// A client over a connection that is there.
+    #[must_use]
+    pub fn over(stream: UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
+        let (reader, writer) = stream.into_split();
+        Self { reader: BufReader::new(reader), writer, line: Vec::new(), pid }
+    }
+
+    /// Process id of the agent, as far as this namespace knows it.
+    #[must_use]
+    pub const fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks.
+    pub async fn ask(&mut self, request: &Request) -> Result<(), Error> {
+        Ok(self.writer.write_all(&request.line()).await?)
+    }
+
+    /// The next line of the answer. Safe to cancel: what was read by then is
+    /// kept for the next call.
+    ///
+    /// # Errors
+    ///
+    /// If the connection ends or breaks, or the line is no answer.
+    pub async fn next(&mut self) -> Result<Workloads, Error> {
+        let room = (MAX_ANSWER_BYTES + 1).saturating_sub(self.line.len());
+        (&mut self.reader).take(room as u64).read_until(b'\n', &mut self.line).await?;
+        let line = std::mem::take(&mut self.line);
+        let malformed = |reason: String| Error::Malformed { reason };
+        match line.last() {
+            Some(b'\n') => {}
+            Some(_) if line.len() > MAX_ANSWER_BYTES => {
+                return Err(malformed(format!("a line of more than {MAX_ANSWER_BYTES} bytes")));
+            }
+            _ => return Err(Error::Ended),
+        }
+        let answer: Answer =
+            serde_json::from_slice(&line).map_err(|error| malformed(error.to_string()))?;
+        if let Some(reason) = answer.error {
+            return Err(Error::Refused { reason });
+        }
+        if answer.version != VERSION {
+            let (theirs, ours) = (answer.version, VERSION);
+            return Err(malformed(format!("its protocol has version {theirs}, not {ours}")));
+        }
+        answer.workloads.ok_or_else(|| malformed("it has no workloads".to_owned()))
+    }
+}

@@ -1,0 +1,92 @@
+//! The unix socket of a running agent: how `strata top` and other verbs ask it.
+//!
+//! One line of JSON asks, lines of JSON answer:
+//!
+//! ```text
+//! > {"version":1,"verb":"workloads","interval_ms":1000}
+//! < {"version":1,"workloads":{...}}        one now, one each second
+//! < {"version":1,"error":"..."}            refused: the connection ends
+//! ```
+//!
+//! Without `interval_ms` one line answers, and the connection ends. Separate
+//! from the HTTP endpoints because it answers other users: those whom the mode
+//! of a file lets in.
+
+pub mod bind;
+pub mod client;
+pub mod server;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::export::json::VERSION;
+
+/// Longest request line, bytes.
+pub const MAX_REQUEST_BYTES: usize = 1024;
+/// Longest answer line, bytes. 512 workloads with every bucket in use would
+/// take 6 MB.
+pub const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// Shortest interval that may be asked for.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest interval that may be asked for.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A request line.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// [`VERSION`] of who asks.
+    pub version: u32,
+    /// What is wanted.
+    pub verb: String,
+    /// Milliseconds between two lines of the answer; none: one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+}
+
+impl Request {
+    /// Workloads, a line each `interval`.
+    #[must_use]
+    pub fn workloads(interval: Option<Duration>) -> Self {
+        let interval_ms =
+            interval.map(|interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
+        Self { version: VERSION, verb: "workloads".to_owned(), interval_ms }
+    }
+
+    /// As it is sent, the line feed included.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
+    /// The interval that a line asks for.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused, for who asked.
+    fn interval_of(line: &[u8]) -> Result<Option<Duration>, String> {
+        let request: Self = serde_json::from_slice(line)
+            .map_err(|error| format!("this is no request of version {VERSION}: {error}"))?;
+        if request.version != VERSION {
+            return Err(format!("this agent speaks version {VERSION}, not {}", request.version));
+        }
+        if request.verb != "workloads" {
+            return Err(format!("this agent knows the verb `workloads`, not {:?}", request.verb));
+        }
+        let interval = request.interval_ms.map(Duration::from_millis);
+        match interval {
+            Some(interval) if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) => Err(format!(
+                "`interval_ms` is {} to {}",
+                MIN_INTERVAL.as_millis(),
+                MAX_INTERVAL.as_millis()
+            )),
+            interval => Ok(interval),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Where a verb gets its lines from: a running agent, or an engine of its own.
+//!
+//! Separate from the agent's life because here nobody listens: the engine runs
+//! in this process and is asked through a pair of connected sockets, so that a
+//! verb sees no difference.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Engine, STOP_WAIT, has_privileges};
+use crate::admin::socket::client::{self, Client};
+use crate::admin::socket::{Request, server};
+use crate::attribution::hierarchy::{self, Hierarchy};
+use crate::attribution::procfs::{self, ProcRoot};
+use crate::attribution::targets::{Shown, Targets};
+use crate::config::{Config, Watch};
+use crate::export::json::{Feed, Workload};
+
+/// Why there are no lines.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The agent, or the way to it.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// Nothing was said in time.
+    #[error("the agent does not answer within {} s", wait.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        wait: Duration,
+    },
+    /// There is no agent, and there can be no engine here.
+    #[error(
+        "no agent answers on {}, and strata cannot watch by itself: {source}", socket.display()
+    )]
+    Alone {
+        /// Where an agent was looked for.
+        socket: PathBuf,
+        /// Why there is no engine.
+        source: Box<super::Error>,
+    },
+    /// The targets cannot be looked for.
+    #[error(transparent)]
+    Hierarchy(#[from] hierarchy::Error),
+    /// The same.
+    #[error(transparent)]
+    Proc(#[from] procfs::Error),
+}
+
+/// Who watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An agent that runs anyway, by its socket.
+    Agent(PathBuf),
+    /// This process.
+    Own,
+}
+
+/// Lines about workloads, from whoever watches them.
+pub struct Connection {
+    client: Client,
+    origin: Origin,
+    own: Option<OwnEngine>,
+}
+
+/// An engine of this process.
+struct OwnEngine {
+    engine: Engine,
+    server: JoinHandle<()>,
+    stop: watch::Sender<()>,
+}
+
+impl Connection {
+    /// Asks a running agent for a line each `interval`; where none runs, starts
+    /// an engine. Runs inside [`super::block_on`].
+    ///
+    /// # Errors
+    ///
+    /// If an agent runs that cannot be asked, or none runs and the engine
+    /// cannot start.
+    pub async fn open(config: &Config, interval: Duration) -> Result<Self, Error> {
+        if let Some(connection) = Self::to_agent(config, interval).await? {
+            return Ok(connection);
+        }
+        let alone =
+            |source| Error::Alone { socket: config.socket.clone(), source: Box::new(source) };
+        has_privileges().map_err(alone)?;
+        let engine = Engine::start(&alone_config(config)).map_err(alone)?;
+        let (near, far) =
+            UnixStream::pair().map_err(|error| alone(super::Error::Runtime(error)))?;
+        let (stop, stopped) = watch::channel(());
+        let feed = Feed::new(engine.source.clone());
+        let limits = server::Limits { age: Duration::MAX, ..server::Limits::default() };
+        let server = tokio::task::spawn_local(server::connection(far, feed, limits, stopped));
+        let mut client = Client::over(near);
+        client.ask(&Request::workloads(Some(interval))).await?;
+        Ok(Self { client, origin: Origin::Own, own: Some(OwnEngine { engine, server, stop }) })
+    }
+
+    /// Asks a running agent; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If one runs that cannot be asked.
+    pub async fn to_agent(config: &Config, interval: Duration) -> Result<Option<Self>, Error> {
+        let Some(mut client) = Client::connect(&config.socket).await? else { return Ok(None) };
+        client.ask(&Request::workloads(Some(interval))).await?;
+        Ok(Some(Self { client, origin: Origin::Agent(config.socket.clone()), own: None }))
+    }
+
+    /// Who watches.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The lines.
+    pub const fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Ends it, and the engine with it.
+    pub async fn close(self) {
+        drop(self.client);
+        let Some(own) = self.own else { return };
+        drop(own.stop);
+        let _ = tokio::time::timeout(STOP_WAIT, async {
+            let _ = own.server.await;
+            own.engine.stop().await;
+        })
+        .await;
+    }
+}
+
+/// The workloads that the configuration's targets mean.
+#[derive(Debug)]
+pub struct Selection(Targets);
+
+impl Selection {
+    /// Looks for the targets; takes milliseconds where there are many
+    /// processes.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub fn find(config: &Config) -> Result<Self, Error> {
+        let proc = ProcRoot::new(&config.proc_root);
+        let hierarchy = Hierarchy::detect(&proc, config.cgroup_root.as_deref())?;
+        Ok(Self(Targets::find(&config.watch, &proc, &hierarchy)?))
+    }
+
+    /// Whether there is no target: everything is meant.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.is_all()
+    }
+
+    /// Whether a workload is meant.
+    #[must_use]
+    pub fn has(&self, workload: &Workload) -> bool {
+        self.0.has(Shown {
+            namespace: &workload.namespace,
+            container: &workload.container,
+            workload: &workload.workload,
+            container_id: &workload.container_id,
+        })
+    }
+
+    /// Ports that are listened on, with the program, ascending; empty unless
+    /// ports are among the targets.
+    pub fn listening(&self) -> impl Iterator<Item = (u16, &str)> {
+        self.0.listening()
+    }
+}
+
+/// Without an agent and without a target, whatever listens is shown: an empty
+/// screen would tell nobody anything.
+fn alone_config(config: &Config) -> Config {
+    let Watch { pids, ports, comms, containers_in, .. } = &config.watch;
+    let has_targets =
+        !(pids.is_empty() && ports.is_empty() && comms.is_empty() && containers_in.is_empty());
+    let mut config = config.clone();
+    config.watch.host |= !has_targets;
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_targets_everything_that_listens_is_shown() {
+        let mut config = Config::default();
+        assert!(alone_config(&config).watch.host);
+        config.watch.ports.push(80);
+        assert!(!alone_config(&config).watch.host);
+    }
+}

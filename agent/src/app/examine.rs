@@ -1,0 +1,106 @@
+//! What `strata check` finds out: everything is loaded and nothing attached.
+//!
+//! Separate from the agent's start because a failure is an answer here, not an
+//! end.
+
+use super::{lanes, load_options};
+use crate::admin::socket::client::Client;
+use crate::attribution::hierarchy::Hierarchy;
+use crate::attribution::procfs::ProcRoot;
+use crate::config::Config;
+use crate::host::btf::Btf;
+use crate::host::capabilities::{self, NEEDED};
+use crate::load;
+use crate::load::status::ProgramStatus;
+use crate::probes::Lane;
+
+/// What was found out of this host.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Why there is no usable type information; `None` if there is.
+    pub btf_error: Option<String>,
+    /// Capabilities that are needed.
+    pub capabilities: Vec<Capability>,
+    /// Which cgroup hierarchy is followed, and where it is mounted; or why none.
+    pub cgroups: Result<String, String>,
+    /// Lanes that the configuration has on, by [`Lane`].
+    pub lanes: [bool; Lane::ALL.len()],
+    /// Programs with what became of them; or why none could be loaded.
+    pub programs: Result<Vec<Program>, String>,
+    /// The agent that runs: its process id, if that is known.
+    pub agent: Option<Option<i32>>,
+}
+
+/// A capability that is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is needed for.
+    pub reason: &'static str,
+    /// Whether it is there.
+    pub is_there: bool,
+}
+
+/// A program that was tried.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What became of it.
+    pub status: ProgramStatus,
+    /// Instructions that the verifier walked through; `None` if it was not
+    /// loaded, or the kernel (before 5.16) does not say.
+    pub instructions: Option<u32>,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+///
+/// If there can be no runtime to ask a running agent in.
+pub fn examine(config: &Config) -> Result<Examination, super::Error> {
+    let proc = ProcRoot::new(&config.proc_root);
+    let missing = capabilities::missing();
+    let capabilities = NEEDED.map(|needed| Capability {
+        name: needed.name,
+        reason: needed.reason,
+        is_there: !missing.contains(&needed),
+    });
+    let btf_error = Btf::of_kernel().err().map(|error| error.to_string());
+    let hierarchy = Hierarchy::detect(&proc, config.cgroup_root.as_deref());
+    let programs = match load_options(config) {
+        Ok((options, _)) => load::load(&options).map_err(|error| error.to_string()).map(|loaded| {
+            loaded
+                .statuses()
+                .iter()
+                .map(|status| Program {
+                    status: status.clone(),
+                    instructions: loaded.verified_instructions(status.spec),
+                })
+                .collect()
+        }),
+        Err(error) => Err(error.to_string()),
+    };
+    // Who may not ask cannot know whose it is.
+    let agent = super::block_on(Client::connect(&config.socket))?;
+    let agent = agent.ok().flatten().map(|client| client.pid());
+    Ok(Examination {
+        kernel: proc.read_text("sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        btf_error,
+        capabilities: capabilities.to_vec(),
+        cgroups: hierarchy.map(|found| describe(&found)).map_err(|error| error.to_string()),
+        lanes: lanes(config),
+        programs,
+        agent,
+    })
+}
+
+fn describe(hierarchy: &Hierarchy) -> String {
+    match hierarchy {
+        Hierarchy::V2 { mount } => format!("v2 at {}", mount.display()),
+        Hierarchy::V1 { controller, mount, .. } => {
+            format!("v1 controller {} at {}", controller.as_str(), mount.display())
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! How the findings are printed: sections for people, one JSON object a line
+//! for programs, whose members are a promise.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::verdict::{LaneVerdict, Verdict};
+use crate::app::examine::{Examination, Program};
+use crate::load::status::ProgramState;
+
+/// Prints sections: host, lanes, programs.
+///
+/// # Errors
+///
+/// If `out` does not take it.
+pub fn table(found: &Examination, verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    let yes_no = |error: &Option<String>| error.clone().unwrap_or_else(|| "found".to_owned());
+    writeln!(out, "kernel   {} {}", found.kernel, std::env::consts::ARCH)?;
+    writeln!(out, "BTF      {}", yes_no(&found.btf_error))?;
+    let (Ok(cgroups) | Err(cgroups)) = &found.cgroups;
+    writeln!(out, "cgroups  {cgroups}")?;
+    writeln!(out, "agent    {}", verdict.agent)?;
+    writeln!(out)?;
+    let width = found.capabilities.iter().map(|capability| capability.name.len()).max();
+    let width = width.unwrap_or(0).max("CAPABILITY".len());
+    writeln!(out, "{:width$}  STATE    FOR", "CAPABILITY")?;
+    for capability in &found.capabilities {
+        let state = if capability.is_there { "there" } else { "missing" };
+        let purpose = capability.reason.strip_prefix("to ").unwrap_or(capability.reason);
+        writeln!(out, "{:width$}  {state:7}  {purpose}", capability.name)?;
+    }
+    writeln!(out)?;
+    writeln!(out, "LANE      STATE        WHY")?;
+    for lane in &verdict.lanes {
+        let line = format!("{:8}  {:11}  {}", lane.lane.as_str(), lane.state.as_str(), lane.reason);
+        writeln!(out, "{}", line.trim_end())?;
+        if !lane.action.is_empty() {
+            writeln!(out, "{:21}  -> {}", "", lane.action)?;
+        }
+    }
+    match &found.programs {
+        Ok(programs) => programs_table(programs, out)?,
+        Err(reason) => writeln!(out, "\nno program could be loaded: {reason}")?,
+    }
+    if verdict.obstacle.is_none() {
+        writeln!(out, "\nThe agent can run here.")?;
+    }
+    Ok(())
+}
+
+fn programs_table(programs: &[Program], out: &mut dyn Write) -> io::Result<()> {
+    let width = programs.iter().map(|program| program.status.spec.name.len()).max();
+    let width = width.unwrap_or(0).max("PROGRAM".len());
+    writeln!(out, "\n{:width$}  STATE        VERIFIED  WHY", "PROGRAM")?;
+    for program in programs {
+        let (state, reason) = state(program);
+        let verified = program.instructions.map(|count| count.to_string()).unwrap_or_default();
+        let name = program.status.spec.name;
+        let line = format!("{name:width$}  {state:11}  {verified:>8}  {reason}");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Prints an object with `host`, then one for each lane, then one for each
+/// program.
+///
+/// # Errors
+///
+/// If `out` does not take it.
+pub fn json(found: &Examination, verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", host(found, verdict))?;
+    for lane in &verdict.lanes {
+        writeln!(out, "{}", lane_object(lane))?;
+    }
+    for program in found.programs.iter().flatten() {
+        let (state, reason) = state(program);
+        let object = json!({
+            "program": program.status.spec.name,
+            "state": state,
+            "instructions": program.instructions,
+            "reason": reason,
+        });
+        writeln!(out, "{object}")?;
+    }
+    Ok(())
+}
+
+fn host(found: &Examination, verdict: &Verdict) -> Value {
+    let capabilities: Vec<Value> = found
+        .capabilities
+        .iter()
+        .map(|capability| {
+            json!({
+                "name": capability.name,
+                "has": capability.is_there,
+                "for": capability.reason,
+            })
+        })
+        .collect();
+    let (cgroups, cgroups_error) = match &found.cgroups {
+        Ok(layout) => (Some(layout), None),
+        Err(error) => (None, Some(error)),
+    };
+    json!({ "host": {
+        "kernel": found.kernel,
+        "architecture": std::env::consts::ARCH,
+        "version": env!("CARGO_PKG_VERSION"),
+        "btf": found.btf_error.is_none(),
+        "btf_error": found.btf_error,
+        "cgroups": cgroups,
+        "cgroups_error": cgroups_error,
+        "capabilities": capabilities,
+        "load_error": found.programs.as_ref().err(),
+        "agent_runs": found.agent.is_some(),
+        "agent_pid": found.agent.flatten(),
+        "can_run": verdict.obstacle.is_none(),
+        "reason": verdict.obstacle.as_deref().unwrap_or(""),
+    }})
+}
+
+fn lane_object(lane: &LaneVerdict) -> Value {
+    json!({
+        "lane": lane.lane.as_str(),
+        "state": lane.state.as_str(),
+        "reason": lane.reason,
+        "action": lane.action,
+    })
+}
+
+/// A program's state and reason, in the words of the output.
+fn state(program: &Program) -> (&'static str, &str) {
+    match &program.status.state {
+        ProgramState::Off => ("off", "its lanes are switched off"),
+        ProgramState::Loaded | ProgramState::Attached => ("loads", ""),
+        ProgramState::Unavailable { why } => ("unavailable", why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::verdict::tests::host as examined;
+    use super::*;
+    use crate::probes::{ALL, Lane};
+
+    fn printed(
+        found: &Examination,
+        print: impl Fn(&Examination, &Verdict, &mut dyn Write) -> io::Result<()>,
+    ) -> String {
+        let mut out = Vec::new();
+        print(found, &Verdict::of(found, Path::new("/run/s.sock")), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_table_says_why_and_what_to_do() {
+        let text = printed(&examined(|name| name == "sk_data_ready"), table);
+        assert!(text.contains("sockets   unavailable  no tracepoint sk_data_ready"), "{text}");
+        assert!(text.contains("-> run Linux 6.3 or newer"), "{text}");
+        assert!(text.contains("cpu       works\n"), "{text}");
+        assert!(text.contains("1234"), "{text}");
+        assert!(text.ends_with("The agent can run here.\n"), "{text}");
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    }
+
+    #[test]
+    fn json_has_a_host_then_every_lane_then_every_program() {
+        let text = printed(&examined(|name| name == "sched_wakeup"), json);
+        let objects: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(objects.len(), 1 + Lane::ALL.len() + ALL.len());
+        assert_eq!(objects[0]["host"]["can_run"], true);
+        assert_eq!(objects[0]["host"]["btf"], true);
+        for (object, lane) in objects[1..].iter().zip(Lane::ALL) {
+            assert_eq!(object["lane"], lane.as_str());
+            let is_fine = object["state"] == "works";
+            assert_eq!(object["reason"] == "", is_fine, "{object}");
+            assert!(object["action"].is_string());
+        }
+        for (object, spec) in objects[1 + Lane::ALL.len()..].iter().zip(ALL) {
+            assert_eq!(object["program"], spec.name);
+            let is_missing = spec.name == "sched_wakeup";
+            assert_eq!(object["state"], if is_missing { "unavailable" } else { "loads" });
+            assert_eq!(object["instructions"].is_null(), is_missing);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the unix socket says of workloads: one JSON object a line.
+//!
+//! Separate types, converted by hand from a snapshot: the other end may be a
+//! build of another age, so no rename in here changes what is sent.
+//!
+//! All values are totals since the agent started. The reader takes two lines
+//! and computes rates and quantiles of the time in between.
+
+mod rows;
+
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::channel::SnapshotSource;
+pub use rows::workloads;
+
+/// Version of the protocol. A reader refuses another; new members do not
+/// change it.
+pub const VERSION: u32 = 1;
+
+/// One line of an answer: workloads, or why there are none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Answer {
+    /// [`VERSION`] of who wrote it.
+    pub version: u32,
+    /// Why the request is refused; the connection ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Workloads>,
+}
+
+impl Answer {
+    /// A refusal.
+    #[must_use]
+    pub fn refusal(reason: String) -> Self {
+        Self { version: VERSION, error: Some(reason), workloads: None }
+    }
+
+    /// As it is sent, the line feed included. Empty if it cannot be written,
+    /// which no value of these types is reason for.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+/// All workloads at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Workloads {
+    /// When, unix time, nanoseconds.
+    pub taken_unix_ns: u64,
+    /// Who says so.
+    pub agent: AgentState,
+    /// By identity, in its order.
+    pub workloads: Vec<Workload>,
+}
+
+/// The agent's own state.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct AgentState {
+    /// Its process id, in its own namespace.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// When it started, unix time, nanoseconds.
+    pub started_unix_ns: u64,
+    /// CPU time of the process, nanoseconds; kernel programs are not in it.
+    pub cpu_ns: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// Every lane, in the order in which they are shown.
+    pub lanes: Vec<Lane>,
+}
+
+/// A lane.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Lane {
+    /// Its name.
+    pub lane: String,
+    /// `works`, `degraded`, `unavailable` or `off`.
+    pub state: String,
+}
+
+/// One workload.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Workload {
+    /// Identity label.
+    pub namespace: String,
+    /// Identity label.
+    pub pod: String,
+    /// Identity label.
+    pub container: String,
+    /// Identity label.
+    pub workload: String,
+    /// Full id of the container; empty if there is none.
+    pub container_id: String,
+    /// What became of finished requests.
+    pub outcomes: Outcomes,
+    /// Requests that have a duration, by protocol and class of status.
+    pub requests: Vec<Requests>,
+    /// Durations of all of these together.
+    pub duration: Durations,
+    /// Time that threads were ready and waited for a CPU.
+    pub runqueue: Durations,
+    /// Time that threads were ready and out of quota, nanoseconds, of all
+    /// threads together.
+    pub throttled_ns: u64,
+    /// TCP segments sent again, of every kind.
+    pub retransmits: u64,
+    /// TCP segments sent, those sent again included.
+    pub segments_sent: u64,
+}
+
+/// Finished requests by what became of their records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Outcomes {
+    /// Counted one by one.
+    pub exported: u64,
+    /// Only counted, under pressure.
+    pub sampled: u64,
+    /// Left out on purpose.
+    pub filtered: u64,
+    /// Discarded by the agent against its will.
+    pub dropped: u64,
+    /// Never handed over by the kernel.
+    pub lost: u64,
+}
+
+/// Requests of one protocol and class of status.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Requests {
+    /// `http`, or what is known of the protocol of the turns.
+    pub protocol: String,
+    /// `2xx` and the like; empty for none.
+    pub class: String,
+    /// How many.
+    pub count: u64,
+    /// How many of these failed: a status of 500 or more, or no response.
+    pub errors: u64,
+}
+
+/// A histogram, its buckets those of [`agent_common::histogram`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Durations {
+    /// Sum of all values.
+    pub sum_ns: u64,
+    /// Index and count of each bucket that is not empty, ascending.
+    pub buckets: Vec<(u16, u64)>,
+}
+
+/// What makes lines out of fresh snapshots.
+#[derive(Clone, Debug)]
+pub struct Feed(SnapshotSource);
+
+impl Feed {
+    /// A feed of the snapshots of `source`.
+    #[must_use]
+    pub const fn new(source: SnapshotSource) -> Self {
+        Self(source)
+    }
+
+    /// One line, of a snapshot taken now, or of the last one if the worker is
+    /// late.
+    pub async fn line(&self) -> Vec<u8> {
+        let workloads = workloads(&*self.0.fresh().await);
+        Answer { version: VERSION, error: None, workloads: Some(workloads) }.line()
+    }
+}
