@@ -8,6 +8,7 @@
 
 pub mod agent_process;
 pub mod apps;
+pub mod bench;
 pub mod cgroup;
 pub mod containers;
 pub mod eventually;
