@@ -31,6 +31,20 @@ offsets! {
     TASK_FSBASE;
     /// `task_struct.throttled` (6.18); 0 where it does not exist.
     TASK_THROTTLED;
+    /// `task_struct.se.cfs_rq`; 0 where groups of tasks are not scheduled.
+    TASK_CFS_RQ;
+    /// `cfs_rq.throttle_count`; 0 where there are no CPU quotas.
+    CFS_RQ_THROTTLE_COUNT;
+    /// `task_struct.files`
+    TASK_FILES;
+    /// `files_struct.fdt`
+    FILES_FDT;
+    /// `fdtable.fd`
+    FDTABLE_FD;
+    /// `file.private_data`
+    FILE_PRIVATE_DATA;
+    /// `socket.sk`
+    SOCKET_SK;
     /// `task_struct.flags`
     TASK_FLAGS;
     /// Byte of `task_struct.in_iowait` (a bit field).
@@ -112,6 +126,9 @@ offsets! {
     HAS_TCP_LANE;
     /// 1 if the fourth argument of `sched_switch` exists (5.18).
     HAS_SWITCH_STATE;
+    /// 1 if task storage can be made under the scheduler's locks (6.4): it has
+    /// an allocator of its own, which wakes nobody.
+    HAS_SAFE_STORAGE;
 }
 
 /// A request whose last send is this long ago is taken as over by the sweep.

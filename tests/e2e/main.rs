@@ -28,5 +28,8 @@ mod lifecycle;
 /// What is never kept.
 mod privacy;
 
+/// The tcp lane against loss, resets, waits and distance of known size.
+mod network;
+
 /// Many processes, cgroups and connections that come and go.
 mod churn;

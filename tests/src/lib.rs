@@ -8,6 +8,7 @@
 
 pub mod agent_process;
 pub mod apps;
+pub mod bench;
 pub mod cgroup;
 pub mod containers;
 pub mod eventually;
@@ -22,6 +23,8 @@ pub mod nft;
 pub mod probe_run;
 pub mod process;
 pub mod prometheus;
+pub mod puppet;
 pub mod require;
+pub mod ss;
 pub mod sys;
 pub mod workload;

@@ -20,8 +20,16 @@ pub(crate) mod state {
     pub(crate) const SYN_RECV: i32 = 3;
     pub(crate) const FIN_WAIT1: i32 = 4;
     pub(crate) const CLOSE: i32 = 7;
+    pub(crate) const CLOSE_WAIT: i32 = 8;
     pub(crate) const LAST_ACK: i32 = 9;
     pub(crate) const LISTEN: i32 = 10;
+}
+
+/// Whether the result of a call says that the peer is gone: `EPIPE`,
+/// `ECONNRESET`.
+#[inline(always)]
+pub(crate) const fn is_broken(result: i32) -> bool {
+    result == -32 || result == -104
 }
 
 /// A socket, by the pointer that a hook gave.

@@ -33,14 +33,18 @@ fn fork(ctx: &BtfTracePointContext) {
     let child = Task::from_arg(ctx.arg(1));
     let (parent_tgid, child_tgid) = (parent.tgid(), child.tgid());
     if parent_tgid == child_tgid {
+        // A thread of a watched process is known before it first waits.
+        if filter::may_be_watched(parent) {
+            filter::judge(child);
+        }
         return;
     }
     // SAFETY: a map value; the agent replaces it whole.
     let Some(policy) = (unsafe { PROCESSES.get(parent_tgid) }) else {
         return;
     };
-    if PROCESSES.insert(child_tgid, *policy, 0).is_err() {
-        stats::lose(Loss::Processes);
+    if filter::add_process(child_tgid, policy) {
+        filter::judge(child);
     }
 }
 
@@ -54,7 +58,7 @@ fn sched_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exec(ctx: &BtfTracePointContext) {
     let task = Task::from_arg(ctx.arg(0));
-    let was_watched = PROCESSES.remove(task.tgid()).is_ok();
+    let was_watched = filter::remove_process(task.tgid());
     let Some(state) = filter::judge(task) else {
         return;
     };
@@ -77,7 +81,7 @@ fn sched_exit(ctx: BtfTracePointContext) -> i32 {
 fn exit(ctx: &BtfTracePointContext) {
     let task = Task::from_arg(ctx.arg(0));
     let tgid = task.tgid();
-    if task.tid() == tgid && PROCESSES.remove(tgid).is_ok() {
+    if task.tid() == tgid && filter::remove_process(tgid) {
         emit::process(RecordKind::Exit, task, 0, 0);
     }
 }

@@ -8,7 +8,7 @@
 //! - adds: `TcpCounters`, by `probes::tcp`
 //! - rate: five runs a connection
 
-use agent_common::conn::{END, ROLE_CLIENT, ROLE_SERVER};
+use agent_common::conn::{END, READING, ROLE_CLIENT, ROLE_SERVER};
 use agent_common::policy::{Listener, NO_SERVICE};
 use agent_common::record::RecordKind;
 use agent_common::stats::{Loss, Program};
@@ -116,6 +116,12 @@ fn closes(sk: Sock, old: i32) {
     let Some(conn) = connections::find(sk) else {
         return;
     };
+    // Its answer would have said so. Later states are entered when packets
+    // come, on whatever thread that interrupts.
+    let is_open = old == state::ESTABLISHED || old == state::CLOSE_WAIT;
+    if is_open && conn.phase == READING && conn.tid == Task::current().tid() {
+        filter::end_request(Task::current());
+    }
     if conn.role == ROLE_SERVER && globals::HAS_SOCKETS_LANE.load() != 0 {
         // SAFETY: a helper without arguments.
         let now_ns = unsafe { bpf_ktime_get_ns() };

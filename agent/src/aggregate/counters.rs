@@ -9,6 +9,8 @@ use agent_common::counter::tcp::{
     CONNECT_RESULTS, RESET_DIRECTIONS, RETRANSMIT_KINDS, Scope, TcpCounters,
 };
 use agent_common::histogram::{CLASSIC_BUCKETS, Histogram};
+use agent_common::syscall::Class;
+use agent_common::syscall::errno::errno_name;
 
 use super::histogram::HistogramValue;
 use super::labels::{Identity, LabelSet};
@@ -20,6 +22,10 @@ use crate::metrics::workload::{
 };
 
 const NS_PER_SECOND: f64 = 1e9;
+
+fn class_name(index: usize) -> &'static str {
+    Class::ALL.get(index).map_or("other", |class| class.as_str())
+}
 
 /// Puts a service's counters into a snapshot. Series whose value never moved
 /// are left out, but for those that a rate is taken of as soon as the service
@@ -69,13 +75,7 @@ impl CounterSeries<'_> {
     }
 
     /// System calls. Returns how many series of errors were folded.
-    pub fn syscalls(
-        &self,
-        syscalls: &SyscallCounters,
-        class_name: impl Fn(usize) -> &'static str,
-        errno_name: impl Fn(usize) -> &'static str,
-        snapshot: &mut Snapshot,
-    ) -> u64 {
+    pub fn syscalls(&self, syscalls: &SyscallCounters, snapshot: &mut Snapshot) -> u64 {
         let mut errors = Vec::new();
         for (i, class) in syscalls.classes.iter().enumerate() {
             if class.calls == 0 {
@@ -86,16 +86,11 @@ impl CounterSeries<'_> {
             let slots = class.errors.iter().enumerate().filter(|(_, count)| **count > 0);
             errors.extend(slots.map(|(slot, count)| (i, errno_name(slot), *count)));
         }
-        self.errors(errors, class_name, snapshot)
+        self.errors(errors, snapshot)
     }
 
     /// The most frequent errors by number, the rest of each class as `_other`.
-    fn errors(
-        &self,
-        mut errors: Vec<(usize, &'static str, u64)>,
-        class_name: impl Fn(usize) -> &'static str,
-        snapshot: &mut Snapshot,
-    ) -> u64 {
+    fn errors(&self, mut errors: Vec<(usize, &'static str, u64)>, snapshot: &mut Snapshot) -> u64 {
         // A stable order, so that a series does not come and go between
         // scrapes while counts of the same size overtake each other.
         errors.sort_by(|a, b| b.2.cmp(&a.2).then(a.0.cmp(&b.0)).then(a.1.cmp(b.1)));

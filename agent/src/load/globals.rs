@@ -34,6 +34,13 @@ const ROWS: &[Row] = &[
     row("TASK_CGROUPS", &[("task_struct", "cgroups")]),
     row("TASK_FSBASE", &[("task_struct", "thread.fsbase")]),
     optional("TASK_THROTTLED", &[("task_struct", "throttled")]),
+    optional("TASK_CFS_RQ", &[("task_struct", "se.cfs_rq")]),
+    optional("CFS_RQ_THROTTLE_COUNT", &[("cfs_rq", "throttle_count")]),
+    row("TASK_FILES", &[("task_struct", "files")]),
+    row("FILES_FDT", &[("files_struct", "fdt")]),
+    row("FDTABLE_FD", &[("fdtable", "fd")]),
+    row("FILE_PRIVATE_DATA", &[("file", "private_data")]),
+    row("SOCKET_SK", &[("socket", "sk")]),
     row("TASK_FLAGS", &[("task_struct", "flags")]),
     row("TASK_STATE", &[("task_struct", "__state"), ("task_struct", "state")]),
     row("CSS_SET_DFL_CGRP", &[("css_set", "dfl_cgrp")]),
@@ -70,6 +77,10 @@ const BIT_ROWS: &[(&str, &str, &str, &str)] = &[
     ("TASK_IN_IOWAIT", "TASK_IN_IOWAIT_MASK", "task_struct", "in_iowait"),
     ("TASK_IN_MEMSTALL", "TASK_IN_MEMSTALL_MASK", "task_struct", "in_memstall"),
 ];
+
+/// Fields of `bpf_local_storage_map` that say that task storage comes from an
+/// allocator which takes no lock of the scheduler's: 6.4, and what replaced it.
+const STORAGE_ALLOCATORS: &[&str] = &["bpf_ma", "use_kmalloc_nolock"];
 
 /// Size of a pointer in `css_set.subsys`.
 const POINTER_BYTES: u32 = 8;
@@ -130,5 +141,8 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     let has =
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));
+    let has_safe_storage =
+        STORAGE_ALLOCATORS.iter().any(|field| btf.field("bpf_local_storage_map", field).is_some());
+    globals.values.push(("HAS_SAFE_STORAGE", u32::from(has_safe_storage)));
     globals
 }

@@ -178,22 +178,29 @@ impl Loaded {
     }
 
     /// Detaches every program that only `lanes` need, or attaches those again.
+    ///
+    /// Bump the policies' epoch before lanes are attached again.
     pub fn switch(&mut self, is_on: impl Fn(Lane) -> bool) {
+        let is_wanted = |spec: &ProgramSpec| spec.lanes.iter().any(|lane| is_on(*lane));
+        for i in (0..self.statuses.len()).rev() {
+            let Some(status) = self.statuses.get(i) else { continue };
+            if status.state == ProgramState::Attached && !is_wanted(status.spec) {
+                self.detach_program(status.spec);
+                self.set_state(i, ProgramState::Loaded);
+            }
+        }
         for i in 0..self.statuses.len() {
             let Some(status) = self.statuses.get(i) else { continue };
-            let spec = status.spec;
-            let wanted = spec.lanes.iter().any(|lane| is_on(*lane));
-            let state = match (&status.state, wanted) {
-                (ProgramState::Attached, false) => {
-                    self.detach_program(spec);
-                    ProgramState::Loaded
-                }
-                (ProgramState::Loaded, true) => self.attach_program(spec),
-                _ => continue,
-            };
-            if let Some(status) = self.statuses.get_mut(i) {
-                status.state = state;
+            if status.state == ProgramState::Loaded && is_wanted(status.spec) {
+                let state = self.attach_program(status.spec);
+                self.set_state(i, state);
             }
+        }
+    }
+
+    fn set_state(&mut self, i: usize, state: ProgramState) {
+        if let Some(status) = self.statuses.get_mut(i) {
+            status.state = state;
         }
     }
 

@@ -1,8 +1,8 @@
 //! What the agent tells the kernel programs: whom to watch, and how.
 
-use agent_common::limits::MAX_PROCESSES;
+use agent_common::limits::{MAX_PROCESSES, WATCHED_SLOTS};
 use agent_common::policy::{
-    CgroupPolicy, Control, Listener, ListenerKey, NO_SERVICE, ProcessPolicy,
+    CgroupPolicy, Control, Listener, ListenerKey, NO_SERVICE, ProcessPolicy, watched_slot,
 };
 use aya::maps::{HashMap, MapData};
 
@@ -14,10 +14,15 @@ const PROCESS_BYTES: usize = size_of::<ProcessPolicy>();
 const KEY_BYTES: usize = size_of::<ListenerKey>();
 const LISTENER_BYTES: usize = size_of::<Listener>();
 
+/// `BPF_NOEXIST`
+const NOEXIST: u64 = 1;
+
 /// The maps that the agent writes.
 pub struct Policies {
     cgroups: HashMap<MapData, u64, [u8; CGROUP_BYTES]>,
     processes: HashMap<MapData, u32, [u8; PROCESS_BYTES]>,
+    /// Entries of `processes` by slot; the kernel counts those that it makes.
+    watched: Mapping,
     listeners: HashMap<MapData, [u8; KEY_BYTES], [u8; LISTENER_BYTES]>,
     ignored: HashMap<MapData, u64, u32>,
     control: Mapping,
@@ -43,6 +48,7 @@ impl Policies {
         Ok(Self {
             cgroups: hash_map!(loaded, "CGROUPS"),
             processes: hash_map!(loaded, "PROCESSES"),
+            watched: super::map_array(loaded, "WATCHED_TGIDS", WATCHED_SLOTS as usize * 8)?,
             listeners: hash_map!(loaded, "LISTENERS"),
             ignored: hash_map!(loaded, "IGNORED_PATHS"),
             control: super::map_array(loaded, "CONTROL", size_of::<Control>())?,
@@ -66,13 +72,22 @@ impl Policies {
 
     /// Watches a process.
     pub fn set_process(&mut self, tgid: u32, policy: ProcessPolicy) {
-        let result = self.processes.insert(tgid, policy.to_bytes(), 0);
+        let bytes = policy.to_bytes();
+        if self.processes.insert(tgid, bytes, NOEXIST).is_ok() {
+            self.watched.add_word(watched_slot(tgid) as usize, 1);
+            return;
+        }
+        let result = self.processes.insert(tgid, bytes, 0);
         self.count(result.is_ok());
     }
 
     /// Stops watching a process.
     pub fn remove_process(&mut self, tgid: u32) {
-        let _ = self.processes.remove(&tgid);
+        if self.processes.remove(&tgid).is_ok() {
+            // All ones take one away.
+            self.watched.add_word(watched_slot(tgid) as usize, u64::MAX);
+            self.bump_epoch();
+        }
     }
 
     /// Processes that are watched now, those that the kernel added included.
@@ -135,6 +150,13 @@ impl Policies {
         self.write_control();
     }
 
+    /// Makes the programs forget waits and calls that have begun: something
+    /// was not seen, or will not be. Call it before lanes are attached again.
+    pub fn bump_epoch(&mut self) {
+        self.values.epoch = self.values.epoch.wrapping_add(1);
+        self.write_control();
+    }
+
     /// Writes that failed.
     #[must_use]
     pub const fn failures(&self) -> u64 {
@@ -146,7 +168,7 @@ impl Policies {
         let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         // The generation last: it makes the rest be looked at.
         self.control.set_word(2, v.ignored_bits);
-        self.control.set_word(1, word(v.keep_paths, 0));
+        self.control.set_word(1, word(v.keep_paths, v.epoch));
         self.control.set_word(0, word(v.generation, v.sample_shift));
     }
 

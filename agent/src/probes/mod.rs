@@ -98,7 +98,9 @@ const PROCESS: &[Lane] = &[Lane::Process];
 const TCP: &[Lane] = &[Lane::Tcp];
 const SYSCALLS: &[Lane] = &[Lane::Syscalls];
 
-/// Every program, one line each.
+/// Every program, one line each, in the order in which they are attached;
+/// detached in the reverse order. What ends a thing is attached before what
+/// begins it: no wait begins whose wake-up goes unseen, no call whose exit does.
 pub const ALL: &[ProgramSpec] = &[
     tracepoint(Program::SkDataReady, "sk_data_ready", SOCKETS, "6.3"),
     tracepoint(Program::SockRecvLength, "sock_recv_length", SOCKETS, "6.3"),
@@ -123,16 +125,16 @@ pub const ALL: &[ProgramSpec] = &[
     tracepoint(Program::TcpRetransmitSynack, "tcp_retransmit_synack", TCP, "4.16"),
     tracepoint(Program::TcpSendReset, "tcp_send_reset", TCP, "4.16"),
     tracepoint(Program::TcpReceiveReset, "tcp_receive_reset", TCP, "4.16"),
-    tracepoint(Program::SchedSwitch, "sched_switch", CPU, "2.6"),
     tracepoint(Program::SchedWakeup, "sched_wakeup", CPU, "2.6"),
     tracepoint(Program::SchedWakeupNew, "sched_wakeup_new", CPU, "2.6"),
+    tracepoint(Program::SchedSwitch, "sched_switch", CPU, "2.6"),
     tracepoint(Program::SchedProcessFork, "sched_process_fork", PROCESS, "2.6"),
     tracepoint(Program::SchedProcessExec, "sched_process_exec", PROCESS, "3.4"),
     tracepoint(Program::SchedProcessExit, "sched_process_exit", PROCESS, "2.6"),
     tracepoint(Program::CgroupMkdir, "cgroup_mkdir", PROCESS, "4.20"),
     tracepoint(Program::CgroupRmdir, "cgroup_rmdir", PROCESS, "4.20"),
-    tracepoint(Program::SysEnter, "sys_enter", SYSCALLS, "2.6"),
     tracepoint(Program::SysExit, "sys_exit", SYSCALLS, "2.6"),
+    tracepoint(Program::SysEnter, "sys_enter", SYSCALLS, "2.6"),
 ];
 
 #[cfg(test)]
@@ -146,6 +148,14 @@ mod tests {
         short.sort_unstable();
         short.dedup();
         assert_eq!(short.len(), ALL.len());
+    }
+
+    #[test]
+    fn what_ends_a_thing_is_attached_before_what_begins_it() {
+        let place = |program| ALL.iter().position(|spec| spec.program == program);
+        assert!(place(Program::SchedWakeup) < place(Program::SchedSwitch));
+        assert!(place(Program::SchedWakeupNew) < place(Program::SchedSwitch));
+        assert!(place(Program::SysExit) < place(Program::SysEnter));
     }
 
     #[test]

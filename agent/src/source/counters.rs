@@ -4,11 +4,12 @@ use std::mem::offset_of;
 
 use agent_common::counter::cpu::{CpuCounters, OFF_CPU_REASONS};
 use agent_common::counter::requests::RequestCounters;
-use agent_common::counter::syscalls::{CLASSES, ClassCounters, ERRNO_SLOTS, SyscallCounters};
+use agent_common::counter::syscalls::{ClassCounters, ERRNO_SLOTS, SyscallCounters};
 use agent_common::counter::tcp::{SCOPES, ScopeCounters, TcpCounters};
 use agent_common::histogram::{BUCKETS, CLASSIC_BUCKETS, Histogram};
 use agent_common::limits::MAX_SERVICES;
 use agent_common::stats::LOSSES;
+use agent_common::syscall::CLASSES;
 
 use crate::load::{Error, Loaded, map_array};
 use crate::sys::mapping::Mapping;

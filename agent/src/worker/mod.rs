@@ -208,6 +208,7 @@ impl Worker {
         let series = CounterSeries { identity: &entry.identity, max_errors: MAX_ERROR_SERIES };
         series.cpu(&counters.cpu(service), snapshot);
         series.tcp(&counters.tcp(service), snapshot);
+        series.syscalls(&counters.syscalls(service), snapshot);
     }
 
     fn snapshot_own(&self, snapshot: &mut Snapshot) {

@@ -8,10 +8,10 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use super::finish;
-use crate::filter::TaskState;
+use crate::filter::{self, TaskState};
 use crate::kernel::arch::Registers;
 use crate::kernel::go;
-use crate::kernel::sock::Sock;
+use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::maps::CONTROL;
 use crate::probes::tcp;
@@ -34,6 +34,9 @@ fn recv(ctx: &BtfTracePointContext) {
     let result: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     if flags & NOT_A_READ != 0 || (result < 0 && result != AGAIN) {
+        if sock::is_broken(result) {
+            filter::end_request(Task::current());
+        }
         return;
     }
     let task = Task::current();
