@@ -1,4 +1,20 @@
 //! Capabilities of this process, and those that strata needs.
+//!
+//! Each was dropped alone (Linux 6.18, `unprivileged_bpf_disabled` 2,
+//! `perf_event_paranoid` 2, root), and this is what no longer works:
+//!
+//! - `CAP_BPF`: no map can be made, so nothing loads.
+//! - `CAP_PERFMON`: maps can, but every program is refused (`EPERM`): tracing
+//!   programs, and kernel pointers in them, need it.
+//! - `CAP_SYS_PTRACE`: `/proc/<pid>/exe`, `ns/net` and what is in `fd` are
+//!   denied of every process that may more than the agent, of its own user too.
+//!   No server that was there first would be found, and no workload named.
+//! - `CAP_DAC_READ_SEARCH`: `/proc/<pid>/fd` of other users' processes cannot
+//!   be listed, since that folder is its owner's alone: their listening sockets
+//!   would not be found.
+//!
+//! With these four everything works; `CAP_SYS_ADMIN` does instead of the first
+//! two, and gives much more than is needed.
 
 /// A capability that strata needs, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
