@@ -5,17 +5,17 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use tests::agent_process::{Agent, free_port, run_once};
 use tests::kernel_objects::Held;
-use tests::load::{Call, closed, sequential};
+use tests::load::{Call, closed, redis, sequential};
 use tests::require::has_tool;
-use tests::workload::{Kind, Workload};
+use tests::workload::{Kind, Server, Workload};
 use tests::{eventually, require};
 
-use crate::expect::{HTTP, assert_http_counts, assert_sum, client_counts};
+use crate::expect::{HTTP, TURNS, assert_http_counts, assert_sum, client_counts};
 
 /// Longer than anything here takes that ends by itself.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -168,17 +168,49 @@ fn without_capabilities_it_lists_what_is_missing_and_ends_with_3() {
 }
 
 #[test]
+fn each_capability_of_the_smallest_set_is_missed_by_its_name() {
+    require!(has_tool("setpriv"), "setpriv is not installed");
+    let listen = format!("127.0.0.1:{}", free_port().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s.sock").display().to_string();
+    let args = ["agent", "--listen", &listen, "--socket", &socket];
+    let names = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
+    for missing in names {
+        let rest = names.iter().filter(|name| **name != missing).map(|name| format!(",+{name}"));
+        let set = format!("--bounding-set=-all{}", rest.collect::<String>());
+        let output = run_once(&["setpriv", &set], &args, LIMIT).unwrap();
+        assert_refused(&output, 3, &format!("CAP_{}", missing.to_uppercase()));
+        let others = names.iter().filter(|name| **name != missing);
+        for other in others.map(|name| format!("CAP_{}", name.to_uppercase())) {
+            assert!(!stderr(&output).contains(&other), "{other} is there: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
 fn the_smallest_set_of_capabilities_is_enough_to_count() {
     require!(has_tool("setpriv"), "setpriv is not installed");
     require!(Kind::Go.is_available(), "Go is not installed");
+    require!(Kind::Redis.is_available(), "redis-server is not installed");
     let server = Workload::start(Kind::Go).unwrap();
-    let port = server.addr().port().to_string();
-    let agent = Agent::start_under(&["setpriv", SMALLEST_SET], &["--port", &port]).unwrap();
+    // There before the agent, and another user's: its sockets have to be found.
+    let others = Server::new(Kind::Redis)
+        .start_with(|argv| {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(argv);
+            command
+        })
+        .unwrap();
+    let ports = [&server, &others].map(|server| server.addr().port().to_string());
+    let args = ["--port", &ports[0], "--port", &ports[1]];
+    let agent = Agent::start_under(&["setpriv", SMALLEST_SET], &args).unwrap();
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     let bounding = status.lines().find(|line| line.starts_with("CapBnd")).unwrap();
     assert!(bounding.ends_with("000000c000080004"), "{bounding}");
     let tally = sequential::run(server.addr(), &[Call::get("/hello")], 100, true).unwrap();
     assert_http_counts(&agent, &[], &client_counts(&tally));
+    let commands = redis::run(others.addr(), 100).unwrap();
+    assert_sum(&agent, TURNS, &[("server_port", &ports[1])], commands);
 }
 
 #[test]
@@ -204,7 +236,7 @@ fn a_restarted_server_is_counted_on() {
     let agent = Agent::start_on_port(listen.port()).unwrap();
     sequential::run(listen, &[Call::get("/hello")], 40, true).unwrap();
     server.stop().unwrap();
-    let server = tests::workload::Server::new(Kind::Go).listen(listen).start().unwrap();
+    let server = Server::new(Kind::Go).listen(listen).start().unwrap();
     sequential::run(server.addr(), &[Call::get("/hello")], 60, true).unwrap();
     assert_sum(&agent, HTTP, &[], 100);
 }

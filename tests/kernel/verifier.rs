@@ -8,7 +8,28 @@ use tests::{require, sys};
 
 /// Instructions that the verifier may walk through, by program: a quarter more
 /// than on Linux 6.18. A bound that is hit shows a change to look at.
-const BOUNDS: &[(&str, u32)] = &[];
+const BOUNDS: &[(&str, u32)] = &[
+    ("sk_data_ready", 200),
+    ("sock_recv_length", 208_600),
+    ("sock_send_length", 45_900),
+    ("sweep_connections", 14_000),
+    ("inet_sock_set_state", 17_800),
+    ("tcp_destroy_sock", 3_800),
+    ("tcp_retransmit_skb", 300),
+    ("tcp_retransmit_synack", 500),
+    ("tcp_send_reset", 100),
+    ("tcp_receive_reset", 100),
+    ("sched_switch", 14_700),
+    ("sched_wakeup", 300),
+    ("sched_wakeup_new", 200),
+    ("sched_process_fork", 900),
+    ("sched_process_exec", 1_600),
+    ("sched_process_exit", 400),
+    ("cgroup_mkdir", 600),
+    ("cgroup_rmdir", 600),
+    ("sys_enter", 600),
+    ("sys_exit", 1_200),
+];
 
 #[test]
 fn every_program_loads_attaches_and_stays_below_its_bound() {
