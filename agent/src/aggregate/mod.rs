@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod counters;
+pub mod governor;
 pub mod histogram;
 pub mod labels;
 pub mod requests;
