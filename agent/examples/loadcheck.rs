@@ -11,8 +11,6 @@ fn main() {
             ),
             hierarchy_id: 8,
             agent_tgid: std::process::id(),
-            has_sockets_lane: true,
-            has_tcp_lane: true,
         },
     );
     println!("{:?}", g.missing);

@@ -16,7 +16,7 @@ use crate::aggregate::worker::{Parts, Worker};
 use crate::attribution::attributor::Attributor;
 use crate::attribution::hierarchy::{self, Hierarchy};
 use crate::attribution::procfs::{self, ProcRoot};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Outcome, Reload, Reloader, Sources};
 use crate::decode::decode;
 use crate::event::Event;
 use crate::export;
@@ -25,11 +25,12 @@ use crate::host::capabilities;
 use crate::load::globals::Facts;
 use crate::load::policies::Policies;
 use crate::load::{self, Options};
-use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::ring::Ring;
 use crate::source::stats::Stats;
-use crate::telemetry::{Dropped, Own};
+use crate::sys::clock;
+use crate::telemetry::Own;
+use crate::telemetry::starts::Starts;
 
 /// Batches that wait between reader and worker, at most.
 const QUEUE_BATCHES: usize = 32;
@@ -39,6 +40,9 @@ const BATCH_EVENTS: usize = 1024;
 const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 /// How often idle connections are swept and gone services expire.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the configuration file is looked at. What is seen twice alike is
+/// loaded, so that the kill switch acts a second after it is written.
+const CONFIG_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,8 @@ enum Input {
     /// Everything that was in the ring when a snapshot was asked for has been
     /// sent.
     Drained,
+    /// Another configuration, with what it changes.
+    Configured(Box<Config>, Reload),
 }
 
 /// Runs the agent until it is told to stop.
@@ -90,7 +96,7 @@ enum Input {
 /// # Errors
 ///
 /// If it cannot start.
-pub fn run(config: &Config) -> Result<(), Error> {
+pub fn run(config: &Config, sources: Sources) -> Result<(), Error> {
     crate::telemetry::log::start(
         config.log.level.as_str(),
         config.log.format == config::LogFormat::Json,
@@ -100,23 +106,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         .build()
         .map_err(Error::Runtime)?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(config))
-}
-
-/// Lanes that the configuration has on.
-#[must_use]
-pub fn lanes(config: &Config) -> [bool; Lane::ALL.len()] {
-    let on = &config.lanes;
-    Lane::ALL.map(|lane| {
-        !config.off
-            && match lane {
-                Lane::Sockets => on.sockets,
-                Lane::Cpu => on.cpu,
-                Lane::Process => on.process,
-                Lane::Tcp => on.tcp,
-                Lane::Syscalls => on.syscalls,
-            }
-    })
+    local.block_on(&runtime, serve(config, sources))
 }
 
 /// What to load, on this host.
@@ -131,20 +121,26 @@ pub fn load_options(config: &Config) -> Result<(Options, Hierarchy), Error> {
         Hierarchy::V1 { subsys_index, hierarchy_id, .. } => (Some(*subsys_index), *hierarchy_id),
         Hierarchy::V2 { .. } => (None, 0),
     };
-    let facts = Facts {
-        cgroup_v1_subsys,
-        hierarchy_id,
-        agent_tgid: std::process::id(),
-        ..Facts::default()
-    };
-    Ok((Options { lanes: lanes(config), ring_bytes: config.ring.bytes, facts }, hierarchy))
+    let facts = Facts { cgroup_v1_subsys, hierarchy_id, agent_tgid: std::process::id() };
+    Ok((Options { ring_bytes: config.ring.bytes, facts }, hierarchy))
 }
 
-async fn serve(config: &Config) -> Result<(), Error> {
+async fn serve(config: &Config, sources: Sources) -> Result<(), Error> {
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;
-    let (ring, mut worker, own) = build(config)?;
+    let starts = begin(config);
+    let is_held = starts.as_ref().is_some_and(Starts::is_held);
+    let (ring, worker, own) = match build(config, is_held) {
+        Ok(built) => built,
+        Err(error) => {
+            // It could not start: that is no crash.
+            if let Some(starts) = starts {
+                starts.stop();
+            }
+            return Err(error);
+        }
+    };
     let readiness = Arc::new(Readiness::default());
     readiness.set_lanes_attached();
     let (source, publisher) = snapshot_channel();
@@ -152,16 +148,19 @@ async fn serve(config: &Config) -> Result<(), Error> {
     let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
     let (ask_drain, drains) = mpsc::channel(4);
 
-    worker.start()?;
-    let detail = match config.detail {
-        config::Detail::Normal => export::Detail::Normal,
-        config::Detail::Full => export::Detail::Full,
-    };
     let state = Arc::new(AdminState {
-        scraper: Scraper::new(source, detail),
+        scraper: Scraper::new(source, detail(config)),
         readiness: readiness.clone(),
     });
     let interval = config.drain.interval;
+    let reloader = Reloader::new(sources, config.clone());
+    let reload = tokio::task::spawn_local(watch_config(
+        reloader,
+        events.clone(),
+        state.clone(),
+        own.clone(),
+        stopping.clone(),
+    ));
     let reader = tokio::task::spawn_local(read(ring, interval, drains, events, own.clone()));
     let work = tokio::task::spawn_local(work(
         worker,
@@ -169,6 +168,7 @@ async fn serve(config: &Config) -> Result<(), Error> {
         ask_drain,
         publisher,
         readiness.clone(),
+        starts,
         stopping.clone(),
     ));
     let limits = admin::server::Limits::default();
@@ -187,6 +187,7 @@ async fn serve(config: &Config) -> Result<(), Error> {
     // reader ends when nobody can ask any more.
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(3), async {
+        let _ = reload.await;
         let _ = work.await;
         let _ = reader.await;
         let _ = http.await;
@@ -196,8 +197,9 @@ async fn serve(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Loads, attaches, and takes everything apart for its owners.
-fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
+/// Loads, takes everything apart for its owners, and attaches, unless lanes are
+/// held off because of crashes.
+fn build(config: &Config, is_held: bool) -> Result<(Ring, Worker, Arc<Own>), Error> {
     let (options, hierarchy) = load_options(config)?;
     let missing = capabilities::missing();
     if !missing.is_empty() {
@@ -209,23 +211,23 @@ fn build(config: &Config) -> Result<(Ring, Worker, Arc<Own>), Error> {
     let counters = Counters::new(&mut loaded)?;
     let stats = Stats::new(&mut loaded)?;
     policies.set_paths(config.paths.keep, &config.paths.ignore);
-    loaded.attach();
-    for lane in Lane::ALL {
-        let status = load::status::lane_status(lane, loaded.statuses(), true);
-        tracing::info!(
-            lane = lane.as_str(),
-            state = status.state.as_str(),
-            why = status.why,
-            "lane"
-        );
-    }
     let proc = ProcRoot::new(&config.proc_root);
     let attributor =
         Attributor::new(hierarchy, proc.clone(), config.watch.clone(), std::process::id());
     let own = Arc::new(Own::default());
+    own.set_config_loaded(clock::unix_ns());
     let kernel = proc.read_text("sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     let parts = Parts { loaded, policies, counters, stats, attributor, own: own.clone() };
-    Ok((ring, Worker::new(parts, kernel), own))
+    let mut worker = Worker::new(parts, config, kernel);
+    if is_held {
+        worker.hold(true);
+        tracing::error!(
+            file = %Starts::path_of(&config.socket).display(),
+            "crashed three times in ten minutes: lanes are held off for ten minutes, or until the file is deleted"
+        );
+    }
+    worker.start()?;
+    Ok((ring, worker, own))
 }
 
 /// The reader: drains the ring, never waits for the worker.
@@ -258,7 +260,9 @@ async fn read(
             {
                 let (mpsc::error::TrySendError::Full(input)
                 | mpsc::error::TrySendError::Closed(input)) = error;
-                drop_events(&own, input);
+                if let Input::Events(events) = input {
+                    own.count_queue_full(&events);
+                }
             }
             if count < BATCH_EVENTS {
                 break;
@@ -274,15 +278,72 @@ async fn read(
     }
 }
 
-fn drop_events(own: &Own, input: Input) {
-    let Input::Events(events) = input else { return };
-    for event in events {
-        match event {
-            Event::Request(request) => {
-                own.count_dropped(Dropped::QueueFull, 1);
-                own.count_dropped_request(request.service);
+/// Looks at the configuration file, and loads it again when it changes or when
+/// somebody sends SIGHUP.
+async fn watch_config(
+    mut reloader: Reloader,
+    worker: mpsc::Sender<Input>,
+    state: Arc<AdminState>,
+    own: Arc<Own>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return tracing::error!(%error, "cannot watch the configuration"),
+    };
+    loop {
+        let outcome = tokio::select! {
+            _ = stopping.changed() => return,
+            _ = hangup.recv() => Some(reloader.load()),
+            () = tokio::time::sleep(CONFIG_INTERVAL) => reloader.poll(),
+        };
+        let reload = match outcome {
+            None => continue,
+            Some(Outcome::Refused(error)) => {
+                own.set_config_refused();
+                let errors = error.messages().join("; ");
+                tracing::error!(errors, "configuration refused; the one before stays");
+                continue;
             }
-            Event::Process(_) | Event::Cgroup(_) => own.count_dropped(Dropped::QueueFullChange, 1),
+            Some(Outcome::Loaded(reload)) => reload,
+        };
+        own.set_config_loaded(clock::unix_ns());
+        if !reload.need_restart.is_empty() {
+            let keys = reload.need_restart.join(", ");
+            tracing::warn!(keys, "configuration changed; these keys need a restart");
+        }
+        if reload.applied.is_empty() {
+            continue;
+        }
+        tracing::info!(keys = reload.applied.join(", "), "configuration changed");
+        state.scraper.set_detail(detail(reloader.config()));
+        let config = Box::new(reloader.config().clone());
+        if worker.send(Input::Configured(config, reload)).await.is_err() {
+            return;
+        }
+    }
+}
+
+const fn detail(config: &Config) -> export::Detail {
+    match config.detail {
+        config::Detail::Normal => export::Detail::Normal,
+        config::Detail::Full => export::Detail::Full,
+    }
+}
+
+/// Notes the start, after which a crash is one.
+fn begin(config: &Config) -> Option<Starts> {
+    let path = Starts::path_of(&config.socket);
+    if let Some(directory) = path.parent() {
+        // An error shows when the file is written.
+        let _ = std::fs::create_dir_all(directory);
+    }
+    match Starts::begin(path.clone(), clock::monotonic_ns() / 1_000_000_000) {
+        Ok(starts) => Some(starts),
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "cannot note the start; crashes are not counted");
+            None
         }
     }
 }
@@ -294,6 +355,7 @@ async fn work(
     ask_drain: mpsc::Sender<()>,
     mut publisher: SnapshotPublisher,
     readiness: Arc<Readiness>,
+    mut starts: Option<Starts>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
@@ -304,6 +366,7 @@ async fn work(
             biased;
             input = inputs.recv() => match input {
                 Some(Input::Events(events)) => worker.take(&events),
+                Some(Input::Configured(config, reload)) => worker.configure(&config, &reload),
                 Some(Input::Drained) => {
                     publisher.publish(Arc::new(worker.snapshot()), pending.take());
                     readiness.set_first_sweep_done();
@@ -318,6 +381,12 @@ async fn work(
             _ = tick.tick() => {
                 worker.sweep();
                 worker.expire();
+                worker.govern();
+                let now_s = clock::monotonic_ns() / 1_000_000_000;
+                if let Some(released) = starts.as_mut().and_then(|starts| starts.tick(now_s)) {
+                    tracing::warn!(why = released.as_str(), "lanes are not held off any more");
+                    worker.hold(false);
+                }
                 if pending.is_none() && readiness.missing().is_some() {
                     let _ = ask_drain.try_send(());
                 }
@@ -331,8 +400,12 @@ async fn work(
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Events(events) => worker.take(&events),
+            Input::Configured(..) => {}
             Input::Drained => break,
         }
+    }
+    if let Some(starts) = starts {
+        starts.stop();
     }
     publisher.publish(Arc::new(worker.snapshot()), pending.take());
 }

@@ -15,7 +15,7 @@ fn run(command: Command) -> Result<(), Error> {
             cli::config::check(&settings, format, &mut Stdout::lock())
         }
         Command::ConfigPrintDefault => cli::config::print_default(&mut Stdout::lock()),
-        Command::Agent { config, .. } => Ok(agent::app::run(&config)?),
+        Command::Agent { config, sources } => Ok(agent::app::run(&config, sources)?),
         Command::Check { .. } => Err(Error::NotBuilt { verb: "check" }),
         Command::Top { .. } => Err(Error::NotBuilt { verb: "top" }),
         Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),

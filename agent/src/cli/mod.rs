@@ -6,8 +6,8 @@
 pub mod config;
 mod error;
 pub mod exit;
-pub mod metrics;
 mod flags;
+pub mod metrics;
 pub mod stdout;
 
 use std::ffi::OsString;

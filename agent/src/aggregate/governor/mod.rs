@@ -101,6 +101,17 @@ pub enum Change {
     Restored,
 }
 
+impl Change {
+    /// What the governor did, as a verb.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shed => "sheds",
+            Self::Restored => "restores",
+        }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Governor {
