@@ -27,6 +27,8 @@ mod prometheus;
 mod lifecycle;
 /// What is never kept.
 mod privacy;
+/// The verbs `top` and `check`, and the socket.
+mod top;
 
 /// Many processes, cgroups and connections that come and go.
 mod churn;
