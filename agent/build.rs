@@ -15,6 +15,9 @@ fn main() -> anyhow::Result<()> {
     }
     println!("cargo::rustc-cfg=kernel_object");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent-ebpf");
+    // aya-build watches the kernel crate only; an object with another idea of
+    // the wire contract than the agent's would be wrong without a word.
+    println!("cargo::rerun-if-changed={}/../agent-common", env!("CARGO_MANIFEST_DIR"));
     aya_build::build_ebpf(
         [aya_build::Package {
             name: "agent-ebpf",

@@ -18,6 +18,8 @@ pub mod counter;
 pub mod head;
 pub mod histogram;
 pub mod limits;
+pub mod off_cpu;
 pub mod policy;
 pub mod record;
 pub mod stats;
+pub mod syscall;

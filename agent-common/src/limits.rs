@@ -14,6 +14,11 @@ pub const MAX_CGROUPS: u32 = 16_384;
 /// Processes with a policy of their own: those that serve an API.
 pub const MAX_PROCESSES: u32 = 8_192;
 
+/// Slots of the `WATCHED` table, by the low bits of a tgid; a power of two.
+/// With a hundred watched processes one other process in 160 shares a slot,
+/// and pays a storage look-up for it.
+pub const WATCHED_SLOTS: u32 = 16_384;
+
 /// Listening sockets known by (network namespace, port).
 pub const MAX_LISTENERS: u32 = 4_096;
 

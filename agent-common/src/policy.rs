@@ -1,5 +1,7 @@
 //! What the agent tells the kernel: which cgroups, processes and ports matter.
 
+use crate::limits::WATCHED_SLOTS;
+
 /// Value of the `CGROUPS` map: a cgroup whose processes may be watched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,19 @@ pub struct ProcessPolicy {
     pub goid_offset: u32,
     /// Zero.
     pub _pad: u32,
+}
+
+/// The slot of a process in the `WATCHED` table.
+///
+/// A slot counts the entries of `PROCESSES` that fall into it: hooks that run
+/// for every switch and system call of the node leave at once where it is 0.
+/// Whoever makes an entry (`BPF_NOEXIST` tells) adds one, whoever removes an
+/// entry (the result tells) takes one away, the agent like the kernel, each
+/// atomically.
+#[inline(always)]
+#[must_use]
+pub const fn watched_slot(tgid: u32) -> u32 {
+    tgid & (WATCHED_SLOTS - 1)
 }
 
 /// The process runs a Go program whose goroutine ids can be read.
@@ -72,12 +87,25 @@ pub struct Control {
     pub sample_shift: u32,
     /// 1 if paths are put into records.
     pub keep_paths: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Goes up after a time in which things went unseen: before lanes are
+    /// attached again, after processes are deselected. A wait or a call that
+    /// began in another epoch is not measured.
+    pub epoch: u32,
     /// One bit for each ignored path, by the low six bits of its hash: most
     /// requests need no look-up in the map of ignored paths.
     pub ignored_bits: u64,
+    /// `LANE_*` bits of the lanes that are on, for programs that serve two.
+    pub lanes: u32,
+    /// Goes up when connections may have changed unseen: before the sockets
+    /// lane or the tcp lane is attached again. State of a connection from
+    /// another epoch is dropped.
+    pub connections_epoch: u32,
 }
+
+/// The sockets lane is on.
+pub const LANE_SOCKETS: u32 = 1;
+/// The tcp lane is on.
+pub const LANE_TCP: u32 = 2;
 
 impl CgroupPolicy {
     /// As the map holds it.
@@ -123,6 +151,13 @@ impl ListenerKey {
         bytes[0..4].copy_from_slice(&self.netns.to_ne_bytes());
         bytes[4..6].copy_from_slice(&self.port.to_ne_bytes());
         bytes
+    }
+
+    /// From the map's bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
+        let [a, b, c, d, e, f, ..] = bytes;
+        Self { netns: u32::from_ne_bytes([a, b, c, d]), port: u16::from_ne_bytes([e, f]), _pad: 0 }
     }
 }
 

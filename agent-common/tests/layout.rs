@@ -7,10 +7,12 @@
 use std::mem::{align_of, offset_of, size_of};
 use std::path::Path;
 
+use agent_common::conn::Conn;
 use agent_common::counter::cpu::CpuCounters;
 use agent_common::counter::requests::RequestCounters;
 use agent_common::counter::syscalls::{ClassCounters, SyscallCounters};
 use agent_common::counter::tcp::{ScopeCounters, TcpCounters};
+use agent_common::head::{Head, Opened};
 use agent_common::histogram::Histogram;
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::record::cgroup::CgroupRecord;
@@ -56,6 +58,63 @@ fn size_of_field<T, F>(_: impl Fn(&T) -> &F) -> usize {
 
 fn layouts() -> Vec<Layout> {
     vec![
+        layout!(Opened { opening, method, target_at, path_len, _pad, path_hash }),
+        layout!(Head {
+            body_left,
+            wants_stream,
+            pipelined,
+            pipelined_methods,
+            may_have_more,
+            is_complete,
+            is_scanned,
+            next_at,
+            body,
+        }),
+        layout!(Conn {
+            service,
+            role,
+            protocol,
+            phase,
+            method,
+            status,
+            flags,
+            tgid,
+            tid,
+            stash_len,
+            is_head_pending,
+            _pad0,
+            is_streaming,
+            goid,
+            cgroup_id,
+            ready_ns,
+            arrival_ns,
+            read_ns,
+            end_ns,
+            bytes_in,
+            bytes_out,
+            retransmits_at_start,
+            retransmits_at_end,
+            has_server_sent,
+            is_tls13,
+            tls_records,
+            is_handshake_done,
+            is_accepted,
+            is_accepted_at_ready,
+            _pad1,
+            head,
+            opened,
+            stash_ready_ns,
+            stash,
+            opened_ns,
+            sampled_ns,
+            segments_counted,
+            retransmits_counted,
+            delivered_sampled,
+            generation,
+            scope,
+            _pad,
+            path,
+        }),
         layout!(RequestRecord {
             kind,
             method,
@@ -84,7 +143,17 @@ fn layouts() -> Vec<Layout> {
             remote_addr,
         }),
         layout!(RequestPathRecord { request, path }),
-        layout!(ProcessRecord { kind, _pad, tgid, ktime_ns, cgroup_id, start_boottime_ns }),
+        layout!(ProcessRecord {
+            kind,
+            _pad,
+            port,
+            tgid,
+            ktime_ns,
+            cgroup_id,
+            start_boottime_ns,
+            netns,
+            _pad2,
+        }),
         layout!(CgroupRecord { kind, _pad, path_len, ktime_ns, cgroup_id, path }),
         layout!(Histogram { sum_ns, buckets }),
         layout!(RequestCounters {
@@ -105,7 +174,15 @@ fn layouts() -> Vec<Layout> {
         layout!(ProcessPolicy { service, flags, g_tls_offset, goid_offset, _pad }),
         layout!(ListenerKey { netns, port, _pad }),
         layout!(Listener { service, _pad, sockets }),
-        layout!(Control { generation, sample_shift, keep_paths, is_off }),
+        layout!(Control {
+            generation,
+            sample_shift,
+            keep_paths,
+            epoch,
+            ignored_bits,
+            lanes,
+            connections_epoch,
+        }),
         layout!(ProgramStats { runs, timed_runs, timed_ns }),
     ]
 }

@@ -1,7 +1,9 @@
 //! The only door to the ring. What cannot be reserved is counted as lost.
 //!
-//! The reader is never woken: a wake-up costs more than the request's whole
-//! accounting, and the reader drains every few milliseconds anyway.
+//! Requests never wake the reader: a wake-up costs more than the request's
+//! whole accounting, and the reader drains every few milliseconds anyway. A
+//! process that begins to listen and a cgroup that is made do: they are rare,
+//! and what is served before the agent has judged them is not seen.
 
 use agent_common::record::RecordKind;
 use agent_common::record::process::ProcessRecord;
@@ -15,6 +17,8 @@ use crate::stats;
 
 /// `BPF_RB_NO_WAKEUP`
 const NO_WAKEUP: u64 = 1;
+/// `BPF_RB_FORCE_WAKEUP`
+const FORCE_WAKEUP: u64 = 2;
 
 /// A reserved record. It must be submitted on every path.
 pub(crate) struct Slot<T> {
@@ -47,6 +51,17 @@ impl<T> Slot<T> {
         // SAFETY: reserved above and given away here.
         unsafe { bpf_ringbuf_submit(self.at.cast(), NO_WAKEUP) }
     }
+
+    /// Hands the record over and wakes the reader.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slot::submit`].
+    #[inline(always)]
+    pub(crate) unsafe fn submit_and_wake(self) {
+        // SAFETY: reserved above and given away here.
+        unsafe { bpf_ringbuf_submit(self.at.cast(), FORCE_WAKEUP) }
+    }
 }
 
 /// Says something about a process.
@@ -71,6 +86,9 @@ pub(crate) fn process(kind: RecordKind, task: Task, port: u16, netns: u32) {
     // SAFETY: the whole record is written.
     unsafe {
         slot.as_ptr().write(record);
-        slot.submit();
+        match kind {
+            RecordKind::Serves | RecordKind::Listens => slot.submit_and_wake(),
+            _ => slot.submit(),
+        }
     }
 }

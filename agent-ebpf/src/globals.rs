@@ -31,6 +31,20 @@ offsets! {
     TASK_FSBASE;
     /// `task_struct.throttled` (6.18); 0 where it does not exist.
     TASK_THROTTLED;
+    /// `task_struct.se.cfs_rq`; 0 where groups of tasks are not scheduled.
+    TASK_CFS_RQ;
+    /// `cfs_rq.throttle_count`; 0 where there are no CPU quotas.
+    CFS_RQ_THROTTLE_COUNT;
+    /// `task_struct.files`
+    TASK_FILES;
+    /// `files_struct.fdt`
+    FILES_FDT;
+    /// `fdtable.fd`
+    FDTABLE_FD;
+    /// `file.private_data`
+    FILE_PRIVATE_DATA;
+    /// `socket.sk`
+    SOCKET_SK;
     /// `task_struct.flags`
     TASK_FLAGS;
     /// Byte of `task_struct.in_iowait` (a bit field).
@@ -83,6 +97,8 @@ offsets! {
     SOCK_SOCKET;
     /// `sock.sk_protocol`
     SOCK_PROTOCOL;
+    /// `tcp_sock.inet_conn.icsk_inet.inet_sport`
+    TCP_SPORT;
     /// `tcp_sock.srtt_us`, microseconds times eight
     TCP_SRTT_US;
     /// `tcp_sock.mdev_us`, microseconds times four
@@ -104,12 +120,11 @@ offsets! {
     HIERARCHY_ID;
     /// Process id of the agent, never watched.
     AGENT_TGID;
-    /// 1 if the sockets lane is on.
-    HAS_SOCKETS_LANE;
-    /// 1 if the tcp lane is on.
-    HAS_TCP_LANE;
     /// 1 if the fourth argument of `sched_switch` exists (5.18).
     HAS_SWITCH_STATE;
+    /// 1 if task storage can be made under the scheduler's locks (6.4): it has
+    /// an allocator of its own, which wakes nobody.
+    HAS_SAFE_STORAGE;
 }
 
 /// A request whose last send is this long ago is taken as over by the sweep.

@@ -11,6 +11,7 @@ use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
 use agent_common::limits::{
     MAX_CGROUPS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES, RING_BYTES,
+    WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
@@ -76,6 +77,11 @@ pub(crate) static CGROUPS: HashMap<u64, CgroupPolicy, { MAX_CGROUPS as usize }, 
 #[btf_map]
 pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy, { MAX_PROCESSES as usize }, NO_PREALLOC> =
     HashMap::new();
+
+/// Entries of `PROCESSES` by slot, see `policy::watched_slot`: 128 KiB that save
+/// everybody else a storage look-up a switch and a system call.
+#[btf_map]
+pub(crate) static WATCHED_TGIDS: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
 
 /// Ports that are listened on: which end of a connection is the server.
 #[btf_map]

@@ -152,7 +152,7 @@ impl Bytes for Room {
         // SAFETY: the helper calls `scan_step` with `scan` on this stack.
         unsafe {
             bpf_loop(
-                (HEAD_BYTES / 8) as u32,
+                (HEAD_BYTES / 8 / WORDS_A_TURN) as u32,
                 step as *mut core::ffi::c_void,
                 (&raw mut scan).cast(),
                 0,
@@ -168,8 +168,11 @@ struct Scan {
     head: *mut Head,
 }
 
+/// Words of a turn: the call of a turn costs more than looking at a word.
+const WORDS_A_TURN: usize = 4;
+
 /// One turn: 1 ends the loop.
-extern "C" fn scan_step(word: u32, scan: *mut Scan) -> u64 {
+extern "C" fn scan_step(turn: u32, scan: *mut Scan) -> u64 {
     // SAFETY: `scan` lives in the caller's frame, and what it points to are
     // map values that outlive it.
     let (room, head) = unsafe {
@@ -177,8 +180,13 @@ extern "C" fn scan_step(word: u32, scan: *mut Scan) -> u64 {
         (Room { at: scan.at, scratch: scan.scratch }, &mut *scan.head)
     };
     // The verifier does not know the number of turns in here.
-    let word = core::hint::black_box(word as usize) & (HEAD_BYTES / 8 - 1);
-    let is_over = head::scan_word(&room, word, head);
+    let first = core::hint::black_box(turn as usize) * WORDS_A_TURN & (HEAD_BYTES / 8 - 1);
+    let mut is_over = false;
+    let mut i = 0;
+    while i < WORDS_A_TURN && !is_over {
+        is_over = head::scan_word(&room, first + i, head);
+        i += 1;
+    }
     // The room is still in use by the caller.
     core::mem::forget(room);
     u64::from(is_over)

@@ -1,19 +1,44 @@
 //! strata: where did each API request's time go?
+//!
+//! Data goes one way, and the modules are declared in its order:
+//!
+//! ```text
+//! kernel programs                              | agent
+//! probes/request  --emit-> RING (one)          | source::ring -> decode --+
+//! probes/runqueue --add--> COUNTERS (arrays)   | source::counters --------+-> worker -> snapshot -> export -> admin
+//! every program   --count-> PROBE_STATS        | source::stats -----------+   (attribution, aggregate)
+//!                   <- verdicts - POLICIES     | load::policies <-------------+
+//! ```
+//!
+//! A hook makes a *record*; decoded it is an *event*; with a name it is
+//! *attributed*; counted it is a *series*; frozen it is a *snapshot*; written
+//! it is an *exposition*. The reader (source and decode) never waits; the
+//! worker owns all state; exporters read snapshots. `app` puts it together and
+//! is the only one that starts tasks; `cargo xtask tidy` holds who may name
+//! whom. How to add a probe is told in `docs/adding-a-probe.md`.
 #![deny(unsafe_code)]
 
-pub mod admin;
-pub mod aggregate;
-pub mod app;
-pub mod attribution;
-pub mod cli;
-pub mod config;
-pub mod decode;
-pub mod event;
-pub mod export;
+// The host: system calls, facts.
 pub mod host;
-pub mod load;
+pub mod sys;
+
+// Nouns: what flows, what is exported, what is configured.
+pub mod config;
+pub mod event;
 pub mod metrics;
 pub mod probes;
-pub mod source;
-pub mod sys;
 pub mod telemetry;
+
+// The flow.
+pub mod admin;
+pub mod aggregate;
+pub mod attribution;
+pub mod decode;
+pub mod export;
+pub mod load;
+pub mod source;
+pub mod worker;
+
+// The edges.
+pub mod app;
+pub mod cli;

@@ -69,7 +69,9 @@ pub(crate) fn own_losses(agent: &Agent) -> String {
     let metrics = agent.scrape().unwrap();
     let is_loss = |name: &str| {
         name == "strata_requests_total"
-            || ["lost", "dropped", "filtered", "unparsed"].iter().any(|word| name.contains(word))
+            || ["lost", "losses", "dropped", "filtered", "unparsed"]
+                .iter()
+                .any(|word| name.contains(word))
     };
     let lines =
         metrics.samples().iter().filter(|sample| is_loss(&sample.name) && sample.value > 0.0);

@@ -5,14 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use tests::agent_process::{Agent, free_port, run_once};
+use tests::kernel_objects::Held;
 use tests::load::{Call, closed, sequential};
 use tests::require::has_tool;
 use tests::workload::{Kind, Workload};
-use tests::{eventually, process, require};
+use tests::{eventually, require};
 
 use crate::expect::{HTTP, assert_http_counts, assert_sum, client_counts};
 
@@ -22,51 +23,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Capabilities with which the agent runs; each is documented with its reason.
 const SMALLEST_SET: &str = "--bounding-set=-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
 
-/// Ids of kernel objects that a process holds, from its descriptors' own text.
-#[derive(Debug, Default)]
-struct Held {
-    programs: BTreeSet<u64>,
-    maps: BTreeSet<u64>,
-    links: BTreeSet<u64>,
-}
-
-impl Held {
-    fn by(pid: u32) -> Self {
-        let mut held = Self::default();
-        for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap().flatten() {
-            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-            for line in text.lines() {
-                let Some((key, value)) = line.split_once(':') else { continue };
-                let Ok(id) = value.trim().parse() else { continue };
-                match key {
-                    "prog_id" => held.programs.insert(id),
-                    "map_id" => held.maps.insert(id),
-                    "link_id" => held.links.insert(id),
-                    _ => continue,
-                };
-            }
-        }
-        held
-    }
-
-    /// Which of them the kernel still has.
-    fn still_there(&self) -> Vec<String> {
-        let kinds = [("prog", &self.programs), ("map", &self.maps), ("link", &self.links)];
-        let mut left = Vec::new();
-        for (kind, ids) in kinds {
-            let listed = process::run(Command::new("bpftool").args(["-j", kind, "show"])).unwrap();
-            let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-            let listed: BTreeSet<u64> =
-                listed.as_array().unwrap().iter().filter_map(|item| item["id"].as_u64()).collect();
-            left.extend(ids.intersection(&listed).map(|id| format!("{kind} {id}")));
-        }
-        left
-    }
-}
-
 #[track_caller]
 fn assert_gone(held: &Held) {
-    let left = eventually::settle(LIMIT, || held.still_there(), Vec::is_empty);
+    let left = eventually::settle(LIMIT, || held.still_there().unwrap(), Vec::is_empty);
     assert_eq!(left, Vec::<String>::new());
 }
 
@@ -106,7 +65,7 @@ fn sigterm_ends_the_agent_with_0_within_five_seconds_and_leaves_nothing() {
     let server = Workload::start(Kind::Go).unwrap();
     let before = pinned();
     let mut agent = Agent::start_on_port(server.addr().port()).unwrap();
-    let held = Held::by(agent.pid());
+    let held = Held::by(agent.pid()).unwrap();
     assert!(!held.programs.is_empty() && !held.maps.is_empty(), "{held:?}");
     // It ends under load too.
     let plan = [Call::get("/hello")];
@@ -133,8 +92,8 @@ fn kill_9_leaves_no_program_link_or_pinned_map() {
     let before = pinned();
     let mut agent = Agent::start_on_port(server.addr().port()).unwrap();
     sequential::run(server.addr(), &[Call::get("/hello")], 100, true).unwrap();
-    let held = Held::by(agent.pid());
-    let there = held.still_there().len();
+    let held = Held::by(agent.pid()).unwrap();
+    let there = held.still_there().unwrap().len();
     assert!(there >= held.programs.len() && there > 0, "the check sees them while they are there");
     agent.kill().unwrap();
     assert_gone(&held);

@@ -30,5 +30,8 @@ mod privacy;
 /// The verbs `top` and `check`, and the socket.
 mod top;
 
+/// The tcp lane against loss, resets, waits and distance of known size.
+mod network;
+
 /// Many processes, cgroups and connections that come and go.
 mod churn;

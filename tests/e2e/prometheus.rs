@@ -80,9 +80,11 @@ fn each_form_of_the_exposition_is_had_by_asking_for_it() {
 }
 
 #[test]
-fn health_and_readiness_are_told_and_nothing_else_is_served() {
+fn health_and_readiness_are_told_and_what_is_not_there_is_not_found() {
     let agent = Agent::start(&[]).unwrap();
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/debug/pprof", 404)] {
+    for (path, status) in
+        [("/healthz", 200), ("/readyz", 200), ("/", 200), ("/metric", 404), ("/debug/pprof", 404)]
+    {
         assert_eq!(http::get(agent.addr(), path).unwrap().status, status, "{path}");
     }
 }

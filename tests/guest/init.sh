@@ -32,10 +32,14 @@ API=127.0.0.1:8080
 AGENT=127.0.0.1:9464
 WGETS=50      # requests on a connection of their own
 PIPELINED=25  # requests in one write on one connection
+# The API's cgroup, named as Docker names a container's on a host with systemd.
+CONTAINER=docker-c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00.scope
 CAPABILITIES=+bpf,+perfmon,+sys_ptrace,+dac_read_search
 
 fact() { echo "STRATA-GUEST $*" >&3; }
-log_tail() { tail -n 40 "$2" 2>/dev/null | sed "s/^/STRATA-LOG $1 /" >&3; }
+# The kernel hands what it does not know on its command line to init, as variables.
+case $STRATA_LOG_LEVEL in debug | trace) LINES=5000 ;; *) LINES=40 ;; esac
+log_tail() { tail -n $LINES "$2" 2>/dev/null | sed "s/^/STRATA-LOG $1 /" >&3; }
 finish() {
 	fact uptime_s "$(cut -d' ' -f1 /proc/uptime)"
 	fact result "$*"
@@ -74,7 +78,7 @@ stop() {
 }
 
 api_start() {
-	(in_cgroup api.service /usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups \
+	(in_cgroup "$CONTAINER" /usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups \
 		/bin/goapi -listen "$API" >/tmp/api.log 2>&1) &
 	API_PID=$!
 	until_true 30 grep -q listening /tmp/api.log || {
@@ -126,6 +130,8 @@ phase() {
 			fact "$name.$key" "$value"
 		done
 		[ -n "$API_PID" ] || api_start
+		# Nobody listens there: a reset without a socket, which a hook must bear.
+		timeout 5 nc "${API%:*}" 9 </dev/null >/dev/null 2>&1
 		answered=$(requests)
 		fact "$name.answered" "$answered"
 		# The count may take a moment to arrive; it may not arrive twice. A

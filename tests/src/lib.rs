@@ -8,17 +8,23 @@
 
 pub mod agent_process;
 pub mod apps;
+pub mod bench;
 pub mod cgroup;
 pub mod containers;
 pub mod eventually;
 pub mod http;
+pub mod io_calls;
 pub mod journal;
+pub mod kernel_objects;
 pub mod load;
 pub mod metrics_text;
 pub mod netns;
 pub mod nft;
+pub mod probe_run;
 pub mod process;
 pub mod prometheus;
+pub mod puppet;
 pub mod require;
+pub mod ss;
 pub mod sys;
 pub mod workload;

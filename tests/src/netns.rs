@@ -7,8 +7,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use crate::process;
+use anyhow::Context as _;
+
+use crate::process::{self, Process};
+use crate::{apps, eventually, workload};
+
+/// How long the carrier of a slow wire may take until it has its devices.
+const READY: Duration = Duration::from_secs(10);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -59,9 +66,14 @@ impl Drop for Netns {
     }
 }
 
+/// Name of a wire's end in its namespace.
+const DEVICE: &str = "veth0";
+
 /// A client's and a server's namespace with a wire between them.
 #[derive(Debug)]
 pub struct Wire {
+    /// Carries the packets of a slow wire; ends before its namespaces.
+    carrier: Option<(Process, tempfile::TempDir)>,
     /// Where the client runs, at [`Wire::CLIENT`].
     pub client: Netns,
     /// Where the server runs, at [`Wire::SERVER`].
@@ -79,18 +91,58 @@ impl Wire {
     /// # Errors
     /// When `ip` fails: this needs root.
     pub fn create() -> anyhow::Result<Self> {
-        let wire = Self { client: Netns::create()?, server: Netns::create()? };
+        let wire = Self { carrier: None, client: Netns::create()?, server: Netns::create()? };
         let (client, server) = (wire.client.name(), wire.server.name());
         // Made inside the namespaces: the host's own never sees either end.
         ip(&[
-            "-n", client, "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns",
+            "-n", client, "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE, "netns",
             server,
         ])?;
-        for (name, addr) in [(client, Self::CLIENT), (server, Self::SERVER)] {
-            ip(&["-n", name, "addr", "add", &format!("{addr}/24"), "dev", "veth0"])?;
-            ip(&["-n", name, "link", "set", "veth0", "up"])?;
-        }
+        wire.bring_up()?;
         Ok(wire)
+    }
+
+    /// The same with distance: each packet arrives `delay` after it was sent,
+    /// every second one `jitter` later still. For some thousand packets a second.
+    ///
+    /// # Errors
+    /// When there are no TUN devices, or `ip` fails.
+    pub fn create_slow(delay: Duration, jitter: Duration) -> anyhow::Result<Self> {
+        let mut wire = Self { carrier: None, client: Netns::create()?, server: Netns::create()? };
+        let dir = tempfile::Builder::new().prefix("strata-wire").tempdir()?;
+        let script = apps::source_dir().join("slow_wire.py").to_string_lossy().into_owned();
+        let [delay, jitter] = [delay, jitter].map(|time| time.as_micros().to_string());
+        let argv =
+            [workload::system_tool("python3"), script, DEVICE.into(), "far".into(), delay, jitter];
+        let carrier = Process::spawn(&mut wire.server.command(&argv), dir.path(), "wire")?;
+        eventually::until(READY, || carrier.stdout().contains("ready").then_some(()))
+            .with_context(|| format!("no slow wire: {}", carrier.stderr()))?;
+        let (client, server) = (wire.client.name(), wire.server.name());
+        ip(&["-n", server, "link", "set", "far", "netns", client, "name", DEVICE])?;
+        wire.carrier = Some((carrier, dir));
+        wire.bring_up()?;
+        Ok(wire)
+    }
+
+    /// Lets both ends send one segment at a time, so that what gets lost is one
+    /// segment and not what segmentation offload put together.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn send_single_segments(&self) -> anyhow::Result<()> {
+        for netns in [&self.client, &self.server] {
+            ip(&["-n", netns.name(), "link", "set", DEVICE, "gso_max_segs", "1"])?;
+        }
+        Ok(())
+    }
+
+    fn bring_up(&self) -> anyhow::Result<()> {
+        for (name, addr) in [(self.client.name(), Self::CLIENT), (self.server.name(), Self::SERVER)]
+        {
+            ip(&["-n", name, "addr", "add", &format!("{addr}/24"), "dev", DEVICE])?;
+            ip(&["-n", name, "link", "set", DEVICE, "up"])?;
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Loss {
     FirstSyn,
     /// Every SYN.
     EverySyn,
+    /// The first answer to a SYN.
+    FirstSynAck,
 }
 
 impl Loss {
@@ -50,6 +52,9 @@ impl Loss {
                 "tcp flags & (syn | ack) == syn numgen inc mod 1000000 == 0".to_owned()
             }
             Self::EverySyn => "tcp flags & (syn | ack) == syn".to_owned(),
+            Self::FirstSynAck => {
+                "tcp flags & (syn | ack) == (syn | ack) numgen inc mod 1000000 == 0".to_owned()
+            }
         }
     }
 }
@@ -69,9 +74,14 @@ impl<'a> Rules<'a> {
     /// # Errors
     /// When `nft` refuses them.
     pub fn install(netns: &'a Netns, losses: &[Loss]) -> anyhow::Result<Self> {
-        let mut text = format!("table inet {TABLE} {{\n counter seen {{}}\n counter lost {{}}\n");
+        let mut text = format!("table inet {TABLE} {{\n");
+        for name in ["seen", "syns", "synacks", "lost"] {
+            let _ = writeln!(text, " counter {name} {{}}");
+        }
         text.push_str(" chain arrive {\n  type filter hook input priority 0;\n");
         text.push_str("  meta l4proto tcp counter name seen\n");
+        text.push_str("  tcp flags & (syn | ack) == syn counter name syns\n");
+        text.push_str("  tcp flags & (syn | ack) == (syn | ack) counter name synacks\n");
         for loss in losses {
             let _ = writeln!(text, "  {} counter name lost drop", loss.matches());
         }
@@ -89,6 +99,22 @@ impl<'a> Rules<'a> {
     /// When `nft` cannot say.
     pub fn seen(&self) -> anyhow::Result<u64> {
         self.counter("seen")
+    }
+
+    /// SYNs that arrived, those lost among them.
+    ///
+    /// # Errors
+    /// When `nft` cannot say.
+    pub fn syns(&self) -> anyhow::Result<u64> {
+        self.counter("syns")
+    }
+
+    /// Answers to SYNs that arrived, those lost among them.
+    ///
+    /// # Errors
+    /// When `nft` cannot say.
+    pub fn synacks(&self) -> anyhow::Result<u64> {
+        self.counter("synacks")
     }
 
     /// TCP segments that were lost.

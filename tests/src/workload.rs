@@ -191,7 +191,8 @@ fn path_text(path: &Path) -> String {
 }
 
 /// The distribution's own program where there is one, else the name for `PATH`.
-fn system_tool(name: &str) -> String {
+#[must_use]
+pub fn system_tool(name: &str) -> String {
     ["/usr/bin", "/usr/sbin"]
         .map(|dir| format!("{dir}/{name}"))
         .into_iter()

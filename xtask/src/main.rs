@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a verb's answer goes to stdout")]
 #![expect(clippy::print_stderr, reason = "a verb's progress goes to stderr")]
 
+mod bench;
 mod build;
 mod demo;
 mod janitor;
@@ -32,7 +33,14 @@ Usage: cargo xtask VERB [OPTIONS]
                              every check, stage by stage; as root also the kernel and
                              end-to-end tests. FILTER selects tests by name, --strict
                              makes a skip a failure, --full runs the long ones too
+  vm [--write-readme] [SERIES]...
+                             the agent on other kernels, in emulation: a table of what
+                             works, also written to target/vm/kernels.md or the README
   tidy [--bless]             the house rules; --bless regenerates committed files
+  bench [--quick] [--write-readme]
+                             what the agent costs, and whether that is within its
+                             budget; 15 minutes, --quick about 3; as root, on a machine
+                             that does nothing else
 
 Each verb first gets what it needs itself; `setup` is safe to repeat.
 ";
@@ -51,6 +59,8 @@ fn main() -> ExitCode {
         "build" => without_options(rest, build::run),
         "demo" => demo::Options::parse(rest).map(|options| demo::run(&options)),
         "test" => test::Options::parse(rest).map(|options| test::run(&options)),
+        "bench" => bench::Options::parse(rest).map(|options| bench::run(&options)),
+        "vm" => vm::Options::parse(rest).map(|options| vm::verb(&options)),
         "tidy" => tidy::Options::parse(rest).map(|options| tidy::run(&options)),
         // Not in the help: processes that other verbs start from this binary.
         janitor::VERB => without_options(rest, janitor::run),

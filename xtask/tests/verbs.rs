@@ -20,6 +20,7 @@ fn a_command_line_that_makes_no_sense_shows_the_usage_and_exits_2() {
         &["setup", "all"],
         &["demo", "--seconds", "soon"],
         &["test", "--stage", "none"],
+        &["vm", "5.4"],
         &["tidy", "--fix"],
     ] {
         let output = xtask(words);
@@ -37,7 +38,7 @@ fn help_names_every_verb() {
     let output = xtask(&["--help"]);
     assert!(output.status.success());
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for verb in ["setup", "build", "demo", "test", "tidy"] {
+    for verb in ["setup", "build", "demo", "test", "vm", "tidy"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
     }
 }

@@ -1,7 +1,7 @@
 //! The syscalls lane: time, calls and errors by class of system call.
 
-/// Classes of system calls (the table is in `docs/syscalls.md`).
-pub const CLASSES: usize = 16;
+use crate::syscall::CLASSES;
+
 /// Slots for error numbers: the common ones by name, the last for the rest.
 pub const ERRNO_SLOTS: usize = 32;
 
@@ -21,6 +21,6 @@ pub struct ClassCounters {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SyscallCounters {
-    /// By class.
+    /// By [`crate::syscall::Class`].
     pub classes: [ClassCounters; CLASSES],
 }

@@ -1,9 +1,11 @@
 //! Heads as clients write them, and as they should not.
 
 use super::*;
+use crate::limits::{HEAD_BYTES, MAX_PIPELINED, PATH_BYTES};
 use proptest::prelude::*;
 use std::format;
 use std::string::String;
+use std::vec;
 use std::vec::Vec;
 
 fn scanned(text: &str) -> Head {
@@ -73,6 +75,43 @@ fn pipelined_requests_are_counted_with_their_methods() {
     assert_eq!((head.pipelined, head.may_have_more), (2, 0));
     assert_eq!(head.pipelined_methods & 15, Method::Head as u64);
     assert_eq!(head.pipelined_methods >> 4 & 15, Method::Delete as u64);
+}
+
+#[test]
+fn requests_behind_a_body_are_found_with_their_methods() {
+    let post =
+        |body: &str| format!("POST /b HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let get = "GET /c HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Blank lines and headers within a body are the body's.
+    for body in ["body", "\r\n\r\n", "Content-Length: 9\r\n\r\nDELETE / HTTP/1.1\r\n\r\n"] {
+        let cases: [(String, Vec<Method>); 4] = [
+            (format!("{}{get}", post(body)), vec![Method::Get]),
+            (format!("{get}{}{get}", post(body)), vec![Method::Post, Method::Get]),
+            (format!("{get}{}", post(body)), vec![Method::Post]),
+            (format!("{0}{0}{get}", post(body)), vec![Method::Post, Method::Get]),
+        ];
+        for (text, methods) in cases {
+            let head = scanned(&text);
+            let found: Vec<u64> =
+                (0..head.pipelined).map(|i| head.pipelined_methods >> (4 * i) & 15).collect();
+            let methods: Vec<u64> = methods.into_iter().map(|method| method as u64).collect();
+            assert_eq!((found, head.may_have_more, head.body_left), (methods, 0, 0), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_not_all_there_ends_the_scan() {
+    let text = "GET /a HTTP/1.1\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 50\r\n\r\n\r\n\r\nabc";
+    let head = scanned(text);
+    assert_eq!((head.pipelined, head.may_have_more, head.body_left), (1, 0, 0));
+    let chunked = "GET /a HTTP/1.1\r\n\r\nPOST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    assert_eq!((scanned(chunked).pipelined, scanned(chunked).may_have_more), (1, 1));
+    let long = format!(
+        "POST / HTTP/1.1\r\nContent-Length: 600\r\n\r\n{}GET / HTTP/1.1\r\n\r\n",
+        "x".repeat(600)
+    );
+    assert_eq!((scanned(&long).pipelined, scanned(&long).may_have_more), (0, 1));
 }
 
 #[test]

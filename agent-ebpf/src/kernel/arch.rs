@@ -31,6 +31,9 @@ pub(crate) mod nr {
 /// Offset of `msg_iov` in `struct msghdr`.
 const MSG_IOV: u64 = 16;
 
+/// Number of a call that is not known.
+pub(crate) const UNKNOWN: i64 = -2;
+
 /// A task's user registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
@@ -52,12 +55,26 @@ impl Registers {
         unsafe { self.at.add(offset).cast::<u64>().read_volatile() }
     }
 
-    /// Number of the system call that the task is in; negative if it is in
-    /// none (an interrupt or exception leaves -1), or runs 32-bit code.
+    /// A hook's `struct pt_regs *` argument.
+    #[inline(always)]
+    pub(crate) const fn from_arg(at: *const u8) -> Self {
+        Self { at }
+    }
+
+    /// Whether it is a 64-bit program's: those of 32 bits have other numbers
+    /// for their calls.
+    #[inline(always)]
+    pub(crate) fn is_64_bit(self) -> bool {
+        self.read(CS) == USER64_CS
+    }
+
+    /// Number of the system call that the task is in; `off_cpu::OUTSIDE` if it
+    /// is in none (an interrupt or exception leaves -1), [`UNKNOWN`] if it runs
+    /// 32-bit code.
     #[inline(always)]
     pub(crate) fn syscall(self) -> i64 {
-        if self.read(CS) != USER64_CS {
-            return -1;
+        if !self.is_64_bit() {
+            return UNKNOWN;
         }
         self.read(ORIG_RAX).cast_signed()
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod arch;
 pub(crate) mod cgroup;
+pub(crate) mod file;
 pub(crate) mod go;
 pub(crate) mod sock;
 pub(crate) mod task;

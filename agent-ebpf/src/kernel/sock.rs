@@ -20,8 +20,16 @@ pub(crate) mod state {
     pub(crate) const SYN_RECV: i32 = 3;
     pub(crate) const FIN_WAIT1: i32 = 4;
     pub(crate) const CLOSE: i32 = 7;
+    pub(crate) const CLOSE_WAIT: i32 = 8;
     pub(crate) const LAST_ACK: i32 = 9;
     pub(crate) const LISTEN: i32 = 10;
+}
+
+/// Whether the result of a call says that the peer is gone: `EPIPE`,
+/// `ECONNRESET`.
+#[inline(always)]
+pub(crate) const fn is_broken(result: i32) -> bool {
+    result == -32 || result == -104
 }
 
 /// A socket, by the pointer that a hook gave.
@@ -70,11 +78,13 @@ impl Sock {
         i32::from(state)
     }
 
-    /// Local port, host order.
+    /// Local port, host order. A port that the kernel chose is given back, and
+    /// `skc_num` cleared, before the hooks hear of the close.
     #[inline(always)]
     pub(crate) fn local_port(self) -> u16 {
         // SAFETY: two bytes of a live socket.
-        unsafe { field(self.at, &globals::SOCK_NUM) }
+        let port: u16 = unsafe { field(self.at, &globals::SOCK_NUM) };
+        if port != 0 { port } else { self.tcp().map_or(0, Tcp::source_port) }
     }
 
     /// Remote port, host order.
@@ -166,6 +176,15 @@ impl Tcp {
     fn read(self, offset: &aya_ebpf::Global<u32>) -> u32 {
         // SAFETY: four bytes of a live TCP socket.
         unsafe { field(self.at, offset) }
+    }
+
+    /// Port that its segments come from, host order; kept when the port is
+    /// given back.
+    #[inline(always)]
+    fn source_port(self) -> u16 {
+        // SAFETY: two bytes of a live TCP socket, network order.
+        let port: u16 = unsafe { field(self.at, &globals::TCP_SPORT) };
+        port.swap_bytes()
     }
 
     /// Smoothed round-trip time, microseconds.

@@ -6,6 +6,9 @@ use super::cgroup;
 use super::field;
 use crate::globals;
 
+/// `PF_KTHREAD` (include/linux/sched.h).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
 /// A task, by the pointer that a hook or helper gave.
 #[derive(Clone, Copy)]
 pub(crate) struct Task {
@@ -44,6 +47,86 @@ impl Task {
     pub(crate) fn tgid(self) -> u32 {
         // SAFETY: `tgid` is four bytes of a live task.
         unsafe { field(self.at, &globals::TASK_TGID) }
+    }
+
+    /// Whether it is the kernel's own, an idle task included.
+    #[inline(always)]
+    pub(crate) fn is_kernel(self) -> bool {
+        // SAFETY: `flags` is four bytes of a live task.
+        let flags: u32 = unsafe { field(self.at, &globals::TASK_FLAGS) };
+        flags & PF_KTHREAD != 0
+    }
+
+    /// Its state, bits of `agent_common::off_cpu::state`.
+    #[inline(always)]
+    pub(crate) fn state(self) -> u32 {
+        // SAFETY: `__state` is four bytes of a live task.
+        unsafe { field(self.at, &globals::TASK_STATE) }
+    }
+
+    /// Whether it waits for block I/O.
+    #[inline(always)]
+    pub(crate) fn is_in_iowait(self) -> bool {
+        self.bit(&globals::TASK_IN_IOWAIT, &globals::TASK_IN_IOWAIT_MASK)
+    }
+
+    /// Whether it waits for memory.
+    #[inline(always)]
+    pub(crate) fn is_in_memstall(self) -> bool {
+        self.bit(&globals::TASK_IN_MEMSTALL, &globals::TASK_IN_MEMSTALL_MASK)
+    }
+
+    #[inline(always)]
+    fn bit(self, byte: &aya_ebpf::Global<u32>, mask: &aya_ebpf::Global<u32>) -> bool {
+        if mask.load() == 0 {
+            return false;
+        }
+        // SAFETY: a byte of a live task.
+        let bits: u8 = unsafe { field(self.at, byte) };
+        u32::from(bits) & mask.load() != 0
+    }
+
+    /// Whether it cannot run because its cgroup is out of CPU quota, as it is
+    /// switched out.
+    ///
+    /// From 6.18 tasks are throttled one by one and each says so itself. Before
+    /// that whole run queues were, with all that is on them; `throttle_count`
+    /// counts the cgroup and those above it, which `throttled` does not.
+    #[inline(always)]
+    pub(crate) fn is_throttled(self) -> bool {
+        if globals::TASK_THROTTLED.load() == 0 {
+            return self.is_on_throttled_queue();
+        }
+        // SAFETY: a `bool` of a live task.
+        let is_throttled: u8 = unsafe { field(self.at, &globals::TASK_THROTTLED) };
+        is_throttled != 0
+    }
+
+    /// Whether it cannot run because of its cgroup's quota, as it is woken.
+    /// From 6.18 a woken task runs until it leaves the kernel.
+    #[inline(always)]
+    pub(crate) fn is_woken_throttled(self) -> bool {
+        globals::TASK_THROTTLED.load() == 0 && self.is_on_throttled_queue()
+    }
+
+    #[inline(always)]
+    fn is_on_throttled_queue(self) -> bool {
+        if globals::CFS_RQ_THROTTLE_COUNT.load() == 0 || globals::TASK_CFS_RQ.load() == 0 {
+            return false;
+        }
+        // SAFETY: every task has a run queue in its scheduling entity.
+        let count: i32 = unsafe {
+            let queue: *const u8 = field(self.at, &globals::TASK_CFS_RQ);
+            field(queue, &globals::CFS_RQ_THROTTLE_COUNT)
+        };
+        count > 0
+    }
+
+    /// Its table of open files.
+    #[inline(always)]
+    pub(crate) fn files(self) -> *const u8 {
+        // SAFETY: a pointer of a live task.
+        unsafe { field(self.at, &globals::TASK_FILES) }
     }
 
     /// Start of its process, boot time nanoseconds.

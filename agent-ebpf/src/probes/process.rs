@@ -22,7 +22,7 @@ use crate::{emit, stats};
 
 // match-proto: v2.6..: void sched_process_fork(struct task_struct *parent, struct task_struct *child)
 #[btf_tracepoint(function = "sched_process_fork")]
-fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+fn sched_fork(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::SchedProcessFork, || fork(&ctx))
 }
 
@@ -33,20 +33,24 @@ fn fork(ctx: &BtfTracePointContext) {
     let child = Task::from_arg(ctx.arg(1));
     let (parent_tgid, child_tgid) = (parent.tgid(), child.tgid());
     if parent_tgid == child_tgid {
+        // A thread of a watched process is known before it first waits.
+        if filter::may_be_watched(parent) {
+            filter::judge(child);
+        }
         return;
     }
     // SAFETY: a map value; the agent replaces it whole.
     let Some(policy) = (unsafe { PROCESSES.get(parent_tgid) }) else {
         return;
     };
-    if PROCESSES.insert(child_tgid, *policy, 0).is_err() {
-        stats::lose(Loss::Processes);
+    if filter::add_process(child_tgid, policy) {
+        filter::judge(child);
     }
 }
 
 // match-proto: v3.4..: void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[btf_tracepoint(function = "sched_process_exec")]
-fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+fn sched_exec(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::SchedProcessExec, || exec(&ctx))
 }
 
@@ -54,7 +58,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exec(ctx: &BtfTracePointContext) {
     let task = Task::from_arg(ctx.arg(0));
-    let was_watched = PROCESSES.remove(task.tgid()).is_ok();
+    let was_watched = filter::remove_process(task.tgid());
     let Some(state) = filter::judge(task) else {
         return;
     };
@@ -67,7 +71,7 @@ fn exec(ctx: &BtfTracePointContext) {
 
 // match-proto: v2.6..: void sched_process_exit(struct task_struct *p); v6.17..: (struct task_struct *p, bool group_dead)
 #[btf_tracepoint(function = "sched_process_exit")]
-fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+fn sched_exit(ctx: BtfTracePointContext) -> i32 {
     stats::run(Program::SchedProcessExit, || exit(&ctx))
 }
 
@@ -77,7 +81,7 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 fn exit(ctx: &BtfTracePointContext) {
     let task = Task::from_arg(ctx.arg(0));
     let tgid = task.tgid();
-    if task.tid() == tgid && PROCESSES.remove(tgid).is_ok() {
+    if task.tid() == tgid && filter::remove_process(tgid) {
         emit::process(RecordKind::Exit, task, 0, 0);
     }
 }
@@ -123,7 +127,10 @@ fn cgroup(ctx: &BtfTracePointContext, kind: RecordKind) {
         let len = bpf_probe_read_kernel_str(to.cast(), CGROUP_PATH_BYTES as u32, path.cast());
         let path_len = if len > 0 { (len - 1) as u32 } else { 0 };
         (&raw mut (*record).path_len).write_volatile(path_len);
-        slot.submit();
+        match kind {
+            RecordKind::CgroupMade => slot.submit_and_wake(),
+            _ => slot.submit(),
+        }
         if len >= CGROUP_PATH_BYTES as i64 {
             stats::lose(Loss::CgroupPath);
         }

@@ -34,6 +34,13 @@ const ROWS: &[Row] = &[
     row("TASK_CGROUPS", &[("task_struct", "cgroups")]),
     row("TASK_FSBASE", &[("task_struct", "thread.fsbase")]),
     optional("TASK_THROTTLED", &[("task_struct", "throttled")]),
+    optional("TASK_CFS_RQ", &[("task_struct", "se.cfs_rq")]),
+    optional("CFS_RQ_THROTTLE_COUNT", &[("cfs_rq", "throttle_count")]),
+    row("TASK_FILES", &[("task_struct", "files")]),
+    row("FILES_FDT", &[("files_struct", "fdt")]),
+    row("FDTABLE_FD", &[("fdtable", "fd")]),
+    row("FILE_PRIVATE_DATA", &[("file", "private_data")]),
+    row("SOCKET_SK", &[("socket", "sk")]),
     row("TASK_FLAGS", &[("task_struct", "flags")]),
     row("TASK_STATE", &[("task_struct", "__state"), ("task_struct", "state")]),
     row("CSS_SET_DFL_CGRP", &[("css_set", "dfl_cgrp")]),
@@ -55,6 +62,7 @@ const ROWS: &[Row] = &[
     row("SOCK_ERR", &[("sock", "sk_err")]),
     row("SOCK_SOCKET", &[("sock", "sk_socket")]),
     row("SOCK_PROTOCOL", &[("sock", "sk_protocol")]),
+    row("TCP_SPORT", &[("tcp_sock", "inet_conn.icsk_inet.inet_sport")]),
     row("TCP_SRTT_US", &[("tcp_sock", "srtt_us")]),
     row("TCP_MDEV_US", &[("tcp_sock", "mdev_us")]),
     row("TCP_TOTAL_RETRANS", &[("tcp_sock", "total_retrans")]),
@@ -69,6 +77,10 @@ const BIT_ROWS: &[(&str, &str, &str, &str)] = &[
     ("TASK_IN_IOWAIT", "TASK_IN_IOWAIT_MASK", "task_struct", "in_iowait"),
     ("TASK_IN_MEMSTALL", "TASK_IN_MEMSTALL_MASK", "task_struct", "in_memstall"),
 ];
+
+/// Fields of `bpf_local_storage_map` that say that task storage comes from an
+/// allocator which takes no lock of the scheduler's: 6.4, and what replaced it.
+const STORAGE_ALLOCATORS: &[&str] = &["bpf_ma", "use_kmalloc_nolock"];
 
 /// Size of a pointer in `css_set.subsys`.
 const POINTER_BYTES: u32 = 8;
@@ -92,10 +104,6 @@ pub struct Facts {
     pub hierarchy_id: u32,
     /// The agent's process id.
     pub agent_tgid: u32,
-    /// Whether the sockets lane is on.
-    pub has_sockets_lane: bool,
-    /// Whether the tcp lane is on.
-    pub has_tcp_lane: bool,
 }
 
 /// Reads every offset from the kernel's types.
@@ -124,10 +132,11 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     }
     globals.values.push(("HIERARCHY_ID", facts.hierarchy_id));
     globals.values.push(("AGENT_TGID", facts.agent_tgid));
-    globals.values.push(("HAS_SOCKETS_LANE", u32::from(facts.has_sockets_lane)));
-    globals.values.push(("HAS_TCP_LANE", u32::from(facts.has_tcp_lane)));
     let has =
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));
+    let has_safe_storage =
+        STORAGE_ALLOCATORS.iter().any(|field| btf.field("bpf_local_storage_map", field).is_some());
+    globals.values.push(("HAS_SAFE_STORAGE", u32::from(has_safe_storage)));
     globals
 }

@@ -95,24 +95,14 @@ pub struct Loaded {
 /// What to load.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Lanes that are on.
-    pub lanes: [bool; Lane::ALL.len()],
     /// Size of the ring, bytes.
     pub ring_bytes: u32,
-    /// Facts for the globals; its lane switches are filled in here.
+    /// Facts for the globals.
     pub facts: Facts,
 }
 
-impl Options {
-    /// Whether a lane is on.
-    #[must_use]
-    pub fn has(&self, lane: Lane) -> bool {
-        self.lanes.get(lane as usize).copied().unwrap_or(false)
-    }
-}
-
-/// Creates the maps and loads the programs of the lanes that are on. Attaches
-/// nothing.
+/// Creates the maps and loads every program, since a lane that is off may be
+/// switched on later. Attaches nothing.
 ///
 /// # Errors
 ///
@@ -123,10 +113,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         return Err(Error::NoObject);
     }
     let types = Btf::of_kernel()?;
-    let mut facts = options.facts;
-    facts.has_sockets_lane = options.has(Lane::Sockets);
-    facts.has_tcp_lane = options.has(Lane::Tcp);
-    let globals = globals::resolve(&types, &facts);
+    let globals = globals::resolve(&types, &options.facts);
     if !globals.missing.is_empty() {
         return Err(Error::Fields { fields: globals.missing.join(", ") });
     }
@@ -135,10 +122,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let aya_types = aya::Btf::from_sys_fs()
         .map_err(|source| Error::Object { source: Box::new(source.into()) })?;
     for spec in probes::ALL {
-        let is_on = spec.lanes.iter().any(|lane| options.has(*lane));
-        let state = if !is_on {
-            ProgramState::Off
-        } else if spec.hook == Hook::Tracepoint && types.tracepoint_args(spec.name).is_none() {
+        let state = if spec.hook == Hook::Tracepoint && types.tracepoint_args(spec.name).is_none() {
             ProgramState::Unavailable {
                 why: format!("this kernel has no tracepoint {} (Linux {})", spec.name, spec.since),
             }
@@ -163,37 +147,31 @@ fn load_object(globals: &Globals, ring_bytes: u32) -> Result<Ebpf, Error> {
 }
 
 impl Loaded {
-    /// Attaches every loaded program.
-    pub fn attach(&mut self) {
+    /// Attaches the programs that the lanes that are on need, and detaches the
+    /// rest.
+    ///
+    /// Bump the policies' epoch before lanes are attached again.
+    pub fn switch(&mut self, is_on: impl Fn(Lane) -> bool) {
+        let is_wanted = |spec: &ProgramSpec| spec.lanes.iter().any(|lane| is_on(*lane));
+        for i in (0..self.statuses.len()).rev() {
+            let Some(status) = self.statuses.get(i) else { continue };
+            if status.state == ProgramState::Attached && !is_wanted(status.spec) {
+                self.detach_program(status.spec);
+                self.set_state(i, ProgramState::Loaded);
+            }
+        }
         for i in 0..self.statuses.len() {
             let Some(status) = self.statuses.get(i) else { continue };
-            if status.state == ProgramState::Loaded {
-                let spec = status.spec;
-                let state = self.attach_program(spec);
-                if let Some(status) = self.statuses.get_mut(i) {
-                    status.state = state;
-                }
+            if status.state == ProgramState::Loaded && is_wanted(status.spec) {
+                let state = self.attach_program(status.spec);
+                self.set_state(i, state);
             }
         }
     }
 
-    /// Detaches every program that only `lanes` need, or attaches those again.
-    pub fn switch(&mut self, is_on: impl Fn(Lane) -> bool) {
-        for i in 0..self.statuses.len() {
-            let Some(status) = self.statuses.get(i) else { continue };
-            let spec = status.spec;
-            let wanted = spec.lanes.iter().any(|lane| is_on(*lane));
-            let state = match (&status.state, wanted) {
-                (ProgramState::Attached, false) => {
-                    self.detach_program(spec);
-                    ProgramState::Loaded
-                }
-                (ProgramState::Loaded, true) => self.attach_program(spec),
-                _ => continue,
-            };
-            if let Some(status) = self.statuses.get_mut(i) {
-                status.state = state;
-            }
+    fn set_state(&mut self, i: usize, state: ProgramState) {
+        if let Some(status) = self.statuses.get_mut(i) {
+            status.state = state;
         }
     }
 
@@ -235,29 +213,34 @@ impl Loaded {
     }
 
     fn load_program(&mut self, spec: &ProgramSpec, types: &aya::Btf) -> ProgramState {
-        let result = match self.ebpf.program_mut(spec.name) {
+        let result = match self.ebpf.program_mut(spec.symbol) {
             Some(Program::BtfTracePoint(program)) => program.load(spec.name, types),
             Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", types),
             _ => {
                 return ProgramState::Unavailable {
-                    why: format!("the object has no program {}", spec.name),
+                    why: format!("the object has no program {}", spec.symbol),
                 };
             }
         };
         match result {
             Ok(()) => ProgramState::Loaded,
-            Err(error) => ProgramState::Unavailable { why: explain(&error) },
+            Err(error) => {
+                if let ProgramError::LoadError { verifier_log, .. } = &error {
+                    tracing::debug!(program = spec.name, "refused:\n{verifier_log}");
+                }
+                ProgramState::Unavailable { why: explain(&error) }
+            }
         }
     }
 
     fn attach_program(&mut self, spec: &'static ProgramSpec) -> ProgramState {
-        let result = match (spec.hook, self.ebpf.program_mut(spec.name)) {
+        let result = match (spec.hook, self.ebpf.program_mut(spec.symbol)) {
             (Hook::Tracepoint, Some(Program::BtfTracePoint(program))) => {
                 program.attach().map(|link| {
                     self.links.insert(spec.name, link);
                 })
             }
-            (Hook::ConnectionIterator, _) => return self.bind_sweep(spec.name),
+            (Hook::ConnectionIterator, _) => return self.bind_sweep(spec.symbol),
             _ => Ok(()),
         };
         match result {
@@ -271,7 +254,7 @@ impl Loaded {
             self.sweep = None;
         }
         if let (Some(link), Some(Program::BtfTracePoint(program))) =
-            (self.links.remove(spec.name), self.ebpf.program_mut(spec.name))
+            (self.links.remove(spec.name), self.ebpf.program_mut(spec.symbol))
             && let Err(error) = program.detach(link)
         {
             tracing::warn!(program = spec.name, %error, "cannot detach");

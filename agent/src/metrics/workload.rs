@@ -147,7 +147,7 @@ pub static TCP_JITTER: Metric = Metric {
 /// The denominator of the retransmit ratio.
 pub static TCP_SEGMENTS_SENT: Metric = Metric {
     name: "strata_tcp_segments_sent",
-    help: "TCP segments sent, those sent again included.",
+    help: "Segments with data sent, those sent again included; bare acknowledgements, which are never sent again, are not counted.",
     unit: "",
     kind: MetricKind::Counter,
     labels: &["scope"],
@@ -169,7 +169,7 @@ pub static TCP_RETRANSMITS: Metric = Metric {
 /// Resets.
 pub static TCP_RESETS: Metric = Metric {
     name: "strata_tcp_resets",
-    help: "TCP resets by direction.",
+    help: "TCP resets by direction; a connect that is refused is one that was received.",
     unit: "",
     kind: MetricKind::Counter,
     labels: &["direction"],

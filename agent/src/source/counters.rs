@@ -4,11 +4,12 @@ use std::mem::offset_of;
 
 use agent_common::counter::cpu::{CpuCounters, OFF_CPU_REASONS};
 use agent_common::counter::requests::RequestCounters;
-use agent_common::counter::syscalls::{CLASSES, ClassCounters, ERRNO_SLOTS, SyscallCounters};
+use agent_common::counter::syscalls::{ClassCounters, ERRNO_SLOTS, SyscallCounters};
 use agent_common::counter::tcp::{SCOPES, ScopeCounters, TcpCounters};
 use agent_common::histogram::{BUCKETS, CLASSIC_BUCKETS, Histogram};
 use agent_common::limits::MAX_SERVICES;
 use agent_common::stats::LOSSES;
+use agent_common::syscall::CLASSES;
 
 use crate::load::{Error, Loaded, map_array};
 use crate::sys::mapping::Mapping;
@@ -52,7 +53,21 @@ impl Counters {
     /// Connections with state now.
     #[must_use]
     pub fn live_connections(&self) -> u64 {
-        self.live.word(0)
+        // Where an epoch of connections begins, a few may be taken away that
+        // were not counted.
+        u64::try_from(self.live.word(0).cast_signed()).unwrap_or(0)
+    }
+
+    /// No connection has state: a new epoch of connections begins.
+    pub fn clear_live_connections(&self) {
+        self.live.set_word(0, 0);
+    }
+
+    /// Requests filtered of a service.
+    #[must_use]
+    pub fn filtered(&self, service: u16) -> u64 {
+        let at = View::of::<RequestCounters>(&self.requests, service);
+        at.word(offset_of!(RequestCounters, filtered))
     }
 
     /// What was not recorded, by [`agent_common::stats::Loss`].

@@ -1,4 +1,7 @@
-//! The ring: drained, never waited for.
+//! The ring: drained at the reader's pace. It becomes readable, to those who
+//! wait, when the kernel has something that is to be acted on at once.
+
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::maps::{MapData, RingBuf};
 
@@ -32,5 +35,15 @@ impl Ring {
             count += 1;
         }
         count
+    }
+
+    /// A descriptor that becomes readable when the kernel has something that
+    /// is to be acted on at once.
+    ///
+    /// # Errors
+    ///
+    /// If the agent has no descriptor left.
+    pub fn wake_ups(&self) -> std::io::Result<OwnedFd> {
+        self.ring.as_fd().try_clone_to_owned()
     }
 }

@@ -72,6 +72,16 @@ impl Mapping {
         }
     }
 
+    /// Adds to a word that the kernel adds to as well, wrapping; beyond the end
+    /// nothing happens.
+    pub fn add_word(&self, index: usize, value: u64) {
+        if index < self.words {
+            // SAFETY: within the mapping, aligned, and only accessed whole.
+            let word = unsafe { std::sync::atomic::AtomicU64::from_ptr(self.at.add(index)) };
+            word.fetch_add(value, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
     /// Stores a word; beyond the end nothing happens.
     pub fn set_word(&self, index: usize, value: u64) {
         if index < self.words {

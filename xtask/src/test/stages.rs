@@ -9,7 +9,7 @@ use std::process::Command;
 use super::Options;
 use super::skips::{self, Skips};
 use super::tally::{self, Tally};
-use crate::{build, place, process, tidy};
+use crate::{build, place, process, tidy, vm};
 
 /// Packages that run on the host. Every stage names all of them, or those with
 /// the most features: another choice would make cargo compile anew.
@@ -151,6 +151,14 @@ pub(super) const STAGES: &[Stage] = &[
             tests(context, &HOST_PACKAGES, &["--test=e2e".to_owned()], &["--test-threads=1"])
         },
     },
+    Stage {
+        name: "vm",
+        what: "the agent on other kernels, in emulation",
+        has_tests: false,
+        after: Some("build"),
+        needs: Needs::Root,
+        run: guests,
+    },
 ];
 
 impl Stage {
@@ -199,6 +207,34 @@ fn tests(
         command.env("STRATA_FULL", "1");
     }
     tally::run(&mut command)
+}
+
+/// The kernel matrix: each kernel counts as one test.
+fn guests(context: &Context<'_>) -> (Tally, Option<anyhow::Error>) {
+    let mut tally = Tally::default();
+    let outcomes = match vm::run(&vm::KERNELS) {
+        Ok(outcomes) => outcomes,
+        Err(error) => return (tally, Some(error)),
+    };
+    let mut reports = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            vm::Outcome::Reported(report) => reports.push(report),
+            vm::Outcome::NotHad { kernel, error } => {
+                let reason = format!("kernel {} cannot be had: {error:#}", kernel.series);
+                println!("SKIPPED: {reason}");
+                if let Err(error) = context.skips.add("vm", &reason.replace('\n', " ")) {
+                    return (tally, Some(error));
+                }
+            }
+        }
+    }
+    print!("{}", vm::table(&reports));
+    for failures in reports.iter().map(vm::GuestReport::failures) {
+        failures.iter().for_each(|failure| println!("FAILED: {failure}"));
+        if failures.is_empty() { tally.passed += 1 } else { tally.failed += 1 }
+    }
+    (tally, None)
 }
 
 fn with_packages<'a>(command: &'a mut Command, packages: &[&str]) -> &'a mut Command {

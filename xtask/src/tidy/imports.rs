@@ -28,21 +28,48 @@ const ROOMS: &[Room] = &[
     room("sys", &[]),
     room("event", &[]),
     room("metrics", &[]),
-    room("telemetry", &["metrics"]),
+    // It counts by the reasons that are nouns of the flow.
+    room("telemetry", &["metrics", "event"]),
     room("config", &[]),
     room("host", &["sys"]),
     room("probes", &["event", "metrics"]),
     room("load", &["probes", "host", "config", "telemetry", "sys"]),
-    room("source", &["event", "probes", "telemetry", "sys"]),
+    // A source takes its map out of what was loaded.
+    room("source", &["event", "probes", "telemetry", "sys", "load"]),
     room("decode", &["probes", "event", "telemetry"]),
     room("attribution", &["event", "config", "telemetry", "host"]),
     // Of attribution it uses the nouns, never the engine.
     room("aggregate", &["event", "probes", "metrics", "config", "telemetry", "attribution"]),
-    room("export", &["aggregate::snapshot", "event", "metrics", "config", "telemetry"]),
-    // A socket's mode is set by the mask of the process.
+    // Where the stages meet; nothing but `app` may name it.
+    room(
+        "worker",
+        &[
+            "sys",
+            "host",
+            "event",
+            "metrics",
+            "telemetry",
+            "config",
+            "probes",
+            "load",
+            "source",
+            "attribution",
+            "aggregate",
+        ],
+    ),
+    room("export", &["aggregate", "event", "metrics", "config", "telemetry"]),
     room(
         "admin",
-        &["export", "aggregate::snapshot", "load::status", "telemetry", "metrics", "sys"],
+        &[
+            "export",
+            "aggregate::snapshot",
+            "aggregate::channel",
+            "load::status",
+            "telemetry",
+            "metrics",
+            // A socket's mode is set by the mask of the process.
+            "sys",
+        ],
     ),
     room(
         "cli",
@@ -51,9 +78,11 @@ const ROOMS: &[Room] = &[
             "config",
             "probes",
             "metrics",
-            "load::status",
+            "load",
+            "host",
             "export",
             "aggregate::snapshot",
+            "aggregate::histogram",
             "admin",
             // Keys of a terminal are waited for.
             "sys",
@@ -79,7 +108,8 @@ const GUESTS: &[Guest] = &[
     // What runs at the same time is decided, and visible, in one file.
     Guest { path: "tokio::spawn", rooms: &["app"] },
     Guest { path: "tokio::task::spawn", rooms: &["app"] },
-    Guest { path: "tokio::task::spawn_blocking", rooms: &["app"] },
+    // A scrape is encoded beside the one thread, not on it.
+    Guest { path: "tokio::task::spawn_blocking", rooms: &["app", "export"] },
     Guest { path: "tokio::task::spawn_local", rooms: &["app"] },
     Guest { path: "unsafe", rooms: &["sys"] },
 ];

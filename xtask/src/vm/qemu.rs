@@ -62,7 +62,7 @@ pub(super) fn boot(
         .arg(vmlinuz)
         .arg("-initrd")
         .arg(initrd)
-        .args(["-append", "console=ttyS0 panic=-1 oops=panic"])
+        .args(["-append", &command_line()])
         .args(["-serial", &file_backend(&console)?, "-serial", &file_backend(&report)?])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -92,6 +92,19 @@ pub(super) fn boot(
         bail!("qemu: {status}: {}", said.trim_end());
     }
     Ok(Guest { console: read_log(&console)?, report: read_log(&report)? })
+}
+
+/// What the kernel is told. It hands on to init what it does not know itself:
+/// with `STRATA_LOG_LEVEL=debug` here a program that a kernel refuses comes with
+/// the verifier's whole log, in the guest's report.
+fn command_line() -> String {
+    let base = "console=ttyS0 panic=-1 oops=panic";
+    match std::env::var("STRATA_LOG_LEVEL") {
+        Ok(level) if !level.contains(char::is_whitespace) => {
+            format!("{base} STRATA_LOG_LEVEL={level}")
+        }
+        _ => base.to_owned(),
+    }
 }
 
 /// QEMU's name for a serial port that is a file; a comma in it would need escaping.

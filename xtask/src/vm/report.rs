@@ -6,15 +6,18 @@ use std::fmt::Write as _;
 
 use super::{Kernel, json};
 
-/// Lanes that every guest must speak about, with a metric that the lane alone
-/// feeds and that the guest's requests make grow.
+/// Lanes that every guest must speak about, with a metric, or one series of it,
+/// that the lane alone feeds and that the guest's requests make grow.
 const LANES: [(&str, &str); 5] = [
     ("sockets", "http_server_request_duration_seconds_count"),
     ("cpu", "strata_runqueue_latency_seconds_count"),
-    ("process", "strata_container_info"),
+    ("process", "strata_agent_program_runs_total{program=\"sched_process_exec\"}"),
     ("tcp", "strata_tcp_segments_sent_total"),
     ("syscalls", "strata_syscalls_total"),
 ];
+
+/// The metric that shows the API to be known by its container.
+const IDENTITY: &str = "strata_container_info";
 
 /// The lives of the agent in a guest: with everything that root has, and with
 /// the smallest capability set on a strict node.
@@ -58,7 +61,7 @@ pub(crate) struct GuestReport {
     pub(crate) facts: BTreeMap<String, String>,
     /// Lanes as `strata check` sees them, in its order.
     pub(crate) lanes: Vec<Lane>,
-    /// The last scrape of each phase: sums over all series of a metric.
+    /// The last scrape of each phase: each series, and the sum of each metric's.
     scrapes: BTreeMap<String, BTreeMap<String, f64>>,
     /// Tails of what the programs printed, with the program's name before each.
     pub(crate) logs: Vec<String>,
@@ -173,6 +176,8 @@ impl GuestReport {
                     format!("{phase}: {counted} requests counted, {answered:?} answered"),
                 );
             }
+            let containers = self.metric(phase, IDENTITY);
+            claim(containers == 1.0, format!("{phase}: {IDENTITY} is {containers}"));
             claim(
                 fact("exit") == "0",
                 format!("{phase}: the agent left with {:?} on SIGTERM", fact("exit")),
@@ -269,14 +274,17 @@ fn lanes_in(line: &str) -> Vec<Lane> {
     lanes
 }
 
-/// Adds a line of Prometheus text to the sum of its metric.
+/// Takes a line of Prometheus text as a series, and into the sum of its metric.
 fn add_sample(sums: &mut BTreeMap<String, f64>, line: &str) {
     let Some(name_end) = line.find(['{', ' ']).filter(|_| !line.starts_with('#')) else { return };
     // A label's value may hold anything but a line feed, so the last brace ends the labels.
-    let value = line.rfind('}').map_or(&line[name_end..], |brace| &line[brace + 1..]);
-    if let Some(value) = value.split_whitespace().next().and_then(|value| value.parse::<f64>().ok())
-    {
+    let series_end = line.rfind('}').map_or(name_end, |brace| brace + 1);
+    let value = line[series_end..].split_whitespace().next();
+    if let Some(value) = value.and_then(|value| value.parse::<f64>().ok()) {
         *sums.entry(line[..name_end].to_owned()).or_default() += value;
+        if series_end > name_end {
+            sums.insert(line[..series_end].to_owned(), value);
+        }
     }
 }
 
@@ -285,11 +293,12 @@ mod tests {
     use super::super::KERNELS;
     use super::{GuestReport, table};
 
-    const SCRAPE: [&str; 4] = [
+    const SCRAPE: [&str; 5] = [
         "# TYPE strata_syscalls_total counter",
         "strata_syscalls_total{class=\"read\"} 9",
         "strata_runqueue_latency_seconds_count{container=\"a }b\"} 4",
-        "strata_container_info{} 1\nSTRATA-SCRAPE @ strata_tcp_segments_sent_total{scope=\"loopback\"} 8",
+        "strata_container_info{} 1",
+        "strata_agent_program_runs_total{program=\"sched_process_exec\"} 5\nSTRATA-SCRAPE @ strata_tcp_segments_sent_total{scope=\"loopback\"} 8",
     ];
 
     /// What a guest of `KERNELS[index]` writes when all is well.
@@ -373,6 +382,8 @@ mod tests {
             ("check.exit 0", "check.exit 3"),
             ("result ok", "result failed the API does not listen"),
             ("{} 25", "{} 26"),
+            ("info{} 1", "info{} 2"),
+            ("\"sched_process_exec\"} 5", "\"sched_process_exec\"} 0"),
             ("\"works\"", "\"degraded\""),
             ("\"works\"", "\"unavailable\",\"reason\":\"no hook\""),
             (

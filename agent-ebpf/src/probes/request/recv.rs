@@ -8,10 +8,10 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use super::finish;
-use crate::filter::TaskState;
+use crate::filter::{self, TaskState};
 use crate::kernel::arch::Registers;
 use crate::kernel::go;
-use crate::kernel::sock::Sock;
+use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::maps::CONTROL;
 use crate::probes::tcp;
@@ -34,6 +34,9 @@ fn recv(ctx: &BtfTracePointContext) {
     let result: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     if flags & NOT_A_READ != 0 || (result < 0 && result != AGAIN) {
+        if sock::is_broken(result) {
+            filter::end_request(Task::current());
+        }
         return;
     }
     let task = Task::current();
@@ -46,7 +49,7 @@ fn recv(ctx: &BtfTracePointContext) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     tcp::accept_wait::at_io(sk, conn, now_ns);
-    let who = who(task, state);
+    let mut who = who(task, state);
     if result <= 0 {
         let action = if result == 0 { conn.on_recv_eof(&who) } else { conn.on_recv_again(&who) };
         if action & END != 0 {
@@ -85,6 +88,7 @@ fn recv(ctx: &BtfTracePointContext) {
     let tcp = sk.tcp();
     if action & BEGIN != 0 {
         let retransmits = tcp.map_or(0, |tcp| tcp.retransmits());
+        who.cgroup_id = task.cgroup_id();
         conn.begin(&room, len, &who, now_ns, retransmits);
         state.open_requests = 1;
     }
@@ -105,7 +109,8 @@ fn who(task: Task, state: &TaskState) -> Who {
         tgid: (ids >> 32) as u32,
         tid: ids as u32,
         goid: go::goroutine_id(task, state.g_tls_offset, state.goid_offset),
-        cgroup_id: task.cgroup_id(),
+        // Looked up only for the read that begins a request.
+        cgroup_id: 0,
     }
 }
 

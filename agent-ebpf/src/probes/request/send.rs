@@ -1,6 +1,6 @@
 //! `sock_send_length`: bytes were handed to TCP. Responses, and their status.
 
-use agent_common::conn::{BEGIN_PIPELINED, END, END_AFTER, LATE, ROLE_SERVER};
+use agent_common::conn::{BEGIN_PIPELINED, END, END_AFTER, LATE, RESPONDING, ROLE_SERVER};
 use agent_common::stats::{Loss, Program};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
@@ -8,10 +8,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use super::finish;
 use crate::kernel::arch::Registers;
-use crate::kernel::sock::Sock;
+use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::probes::tcp;
-use crate::{connections, scratch, stats};
+use crate::{connections, filter, scratch, stats};
 
 /// Bytes of a response's head that are looked at, at most.
 const RESPONSE_BYTES: u64 = 64;
@@ -26,11 +26,14 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 fn send(ctx: &BtfTracePointContext) {
     let result: i32 = ctx.arg(1);
     if result <= 0 {
+        if sock::is_broken(result) {
+            filter::end_request(Task::current());
+        }
         return;
     }
     let sk = Sock::from_arg(ctx.arg(0));
     let task = Task::current();
-    let Some((conn, _)) = connections::of_current(sk, task) else {
+    let Some((conn, state)) = connections::of_current(sk, task) else {
         return;
     };
     // SAFETY: a helper without arguments.
@@ -66,6 +69,11 @@ fn send(ctx: &BtfTracePointContext) {
     }
     if action & BEGIN_PIPELINED != 0 {
         conn.begin_pipelined(&room, len, now_ns, retransmits);
+    }
+    if conn.phase == RESPONDING && conn.tid == task.tid() {
+        // Where its response ends is not known here; from its first byte on
+        // the thread may be idle, and idle is not counted.
+        state.open_requests = 0;
     }
     if action & LATE != 0 {
         stats::lose(Loss::LateResponse);

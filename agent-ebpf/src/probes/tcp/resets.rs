@@ -29,7 +29,7 @@ fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn count(ctx: &BtfTracePointContext, direction: usize) {
     let at: *const u8 = ctx.arg(0);
-    // From 6.10 on it may be null, but the verifier of kernels before 6.14
+    // It may be null, but the verifier of kernels that do not mark it so
     // takes it for never null and drops this line. So nothing is read from the
     // socket here: the helper that finds the connection checks by itself, for
     // null and for sockets that are not whole.

@@ -136,7 +136,6 @@ fn lane_object(lane: &LaneVerdict) -> Value {
 /// A program's state and reason, in the words of the output.
 fn state(program: &Program) -> (&'static str, &str) {
     match &program.status.state {
-        ProgramState::Off => ("off", "its lanes are switched off"),
         ProgramState::Loaded | ProgramState::Attached => ("loads", ""),
         ProgramState::Unavailable { why } => ("unavailable", why),
     }

@@ -248,7 +248,7 @@ pub(super) mod tests {
         let mut found = host(|_| false);
         found.lanes = [false; Lane::ALL.len()];
         if let Ok(programs) = &mut found.programs {
-            programs.iter_mut().for_each(|program| program.status.state = ProgramState::Off);
+            programs.iter_mut().for_each(|program| program.status.state = ProgramState::Loaded);
         }
         let verdict = verdict(&found);
         assert_eq!(verdict.obstacle, None);
