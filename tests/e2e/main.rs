@@ -27,6 +27,8 @@ mod prometheus;
 mod lifecycle;
 /// What is never kept.
 mod privacy;
+/// The verbs `top` and `check`, and the socket.
+mod top;
 
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
