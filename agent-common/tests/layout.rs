@@ -113,6 +113,7 @@ fn layouts() -> Vec<Layout> {
             generation,
             scope,
             _pad,
+            epoch,
             path,
         }),
         layout!(RequestRecord {

@@ -1,1 +1,23 @@
-//! Kernel tests.
+//! Kernel tests: the programs by the agent's own loader, one room per question.
+
+/// A server whose system calls are chosen, and a client that knows what it sent.
+mod exchange;
+
+/// Content of request records, and what makes none.
+mod request;
+/// Requests by every system call that reads or writes a socket.
+mod request_calls;
+/// Goroutines of requests.
+mod request_goroutine;
+/// Times of requests against the client's.
+mod request_time;
+
+/// Processes and cgroups that come and go.
+mod process;
+
+/// What is left after the end.
+mod lifecycle;
+/// The books, when the ring is full and when it is not asked for all.
+mod loss;
+/// What the verifier says.
+mod verifier;

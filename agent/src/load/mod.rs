@@ -186,7 +186,7 @@ impl Loaded {
     /// loaded, or the kernel (before 5.16) does not say.
     #[must_use]
     pub fn verified_instructions(&self, spec: &ProgramSpec) -> Option<u32> {
-        let info = match self.ebpf.program(spec.name)? {
+        let info = match self.ebpf.program(spec.symbol)? {
             Program::BtfTracePoint(program) => program.info(),
             Program::Iter(program) => program.info(),
             _ => return None,

@@ -88,7 +88,7 @@ impl Policies {
         if self.processes.remove(&tgid).is_ok() {
             // All ones take one away.
             self.watched.add_word(watched_slot(tgid) as usize, u64::MAX);
-            self.bump_epoch();
+            self.begin_epoch();
         }
     }
 
@@ -167,7 +167,8 @@ impl Policies {
         self.write_control();
     }
 
-    /// Things went unseen: waits and calls that began before are not measured.
+    /// Things went unseen, or will: waits and calls that have begun are not
+    /// measured. Call it before lanes are attached again.
     pub fn begin_epoch(&mut self) {
         self.values.epoch = self.values.epoch.wrapping_add(1);
         self.write_control();
@@ -182,13 +183,6 @@ impl Policies {
     /// Makes the programs judge every task again.
     pub fn bump_generation(&mut self) {
         self.values.generation = self.values.generation.wrapping_add(1).max(1);
-        self.write_control();
-    }
-
-    /// Makes the programs forget waits and calls that have begun: something
-    /// was not seen, or will not be. Call it before lanes are attached again.
-    pub fn bump_epoch(&mut self) {
-        self.values.epoch = self.values.epoch.wrapping_add(1);
         self.write_control();
     }
 

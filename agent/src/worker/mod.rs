@@ -189,9 +189,10 @@ impl Worker {
         }
     }
 
-    /// Series exist for every service whose name is known.
+    /// Series exist for every service that serves and whose name is known.
     fn refresh_entries(&mut self) {
-        for (index, service) in self.parts.attributor.services().iter() {
+        let services = self.parts.attributor.services().iter();
+        for (index, service) in services.filter(|(_, service)| service.serves) {
             let is_current =
                 self.series.get(&index).is_some_and(|entry| entry.epoch == service.epoch);
             if is_current {

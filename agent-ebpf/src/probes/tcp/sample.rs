@@ -9,7 +9,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::{accept_wait, retransmits, scope_counters};
 use crate::kernel::sock::{Sock, Tcp};
-use crate::{atomic, filter, histogram};
+use crate::{atomic, filter, globals, histogram};
 
 /// Looks at a connection if the last look is long enough ago.
 #[inline(always)]

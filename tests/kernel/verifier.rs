@@ -1,0 +1,32 @@
+//! What the verifier says: every program loads and attaches, and none grows
+//! unseen towards the limit of a million instructions.
+
+use agent::load::status::ProgramState;
+use agent::probes::{self, Lane};
+use tests::probe_run::{Probes, Setup};
+use tests::{require, sys};
+
+/// Instructions that the verifier may walk through, by program: a quarter more
+/// than on Linux 6.18. A bound that is hit shows a change to look at.
+const BOUNDS: &[(&str, u32)] = &[];
+
+#[test]
+fn every_program_loads_attaches_and_stays_below_its_bound() {
+    require!(sys::is_root(), "root is needed");
+    let probes = Probes::start(Setup::default().lanes(&Lane::ALL)).unwrap();
+    let statuses = probes.loaded().statuses();
+    assert_eq!(statuses.len(), probes::ALL.len());
+    let mut over = Vec::new();
+    for status in statuses {
+        let name = status.spec.name;
+        assert_eq!(status.state, ProgramState::Attached, "{name}");
+        let walked = probes.loaded().verified_instructions(status.spec).unwrap();
+        let bound = BOUNDS.iter().find(|(of, _)| *of == name).map_or(0, |(_, bound)| *bound);
+        println!("    (\"{name}\", {}),", walked.div_ceil(100) * 125);
+        if walked > bound {
+            over.push(format!("{name}: {walked}, more than {bound}"));
+        }
+    }
+    assert_eq!(over, Vec::<String>::new());
+    assert!(BOUNDS.iter().all(|(of, _)| probes::ALL.iter().any(|spec| spec.name == *of)));
+}
