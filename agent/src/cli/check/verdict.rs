@@ -80,7 +80,7 @@ fn obstacle(found: &Examination) -> Option<Obstacle> {
         return obstacle(reason.clone(), "mount the cgroup hierarchy, or set cgroup_root");
     }
     if let Err(reason) = &found.programs {
-        return obstacle(reason.clone(), REPORT);
+        return obstacle(reason.clone(), "if that says nothing to you, report it with this output");
     }
     None
 }
