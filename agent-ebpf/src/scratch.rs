@@ -10,10 +10,16 @@ use agent_common::limits::HEAD_BYTES;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use core::arch::asm;
 
+use crate::kernel::arch::{self, Buffer};
 use crate::maps::SCRATCH;
 
-/// Stash, head, and room for words that are read beyond its end.
-const ROOM: usize = 16 + HEAD_BYTES + 112;
+/// Stash, head, and room for words that are read beyond its end. The second
+/// [`HEAD_BYTES`] stay empty: a place within the first and a length up to them
+/// are bounded apart, and the verifier adds the bounds up.
+const ROOM: usize = 16 + 2 * HEAD_BYTES + 112;
+
+/// Buffers of one call that are looked at.
+const MAX_VECTORS: u32 = 4;
 
 /// The memory of one CPU.
 #[repr(C, align(8))]
@@ -83,6 +89,46 @@ impl Room {
         }
         result == 0
     }
+
+    /// Copies what a call read or wrote, at most `max` bytes, to place `at` (at
+    /// most 16). Of several buffers the first few are looked at: a head is
+    /// seldom in more. False if they cannot be read.
+    #[inline(always)]
+    pub(crate) fn fill_from(&mut self, at: u64, buffer: Buffer, len: u64, max: u64) -> bool {
+        let wanted = if len < max { len } else { max };
+        let first = if buffer.bytes < wanted { buffer.bytes } else { wanted };
+        let mut is_read = self.fill(at, buffer.from, first);
+        let mut done = first;
+        let mut next = buffer.next_vector;
+        let mut vectors = 1;
+        while vectors < MAX_VECTORS && done < wanted && next != 0 {
+            let Some(more) = arch::vector(next, wanted - done) else {
+                return false;
+            };
+            is_read &= self.fill_on(at + done, more.from, more.bytes);
+            done += more.bytes;
+            next = more.next_vector;
+            vectors += 1;
+        }
+        is_read
+    }
+
+    /// Copies `len` bytes more to place `at`, behind what is there already.
+    /// False if they cannot be read.
+    #[inline(always)]
+    pub(crate) fn fill_on(&mut self, at: u64, from: u64, len: u64) -> bool {
+        let mut at = at;
+        bound(&mut at);
+        let left = HEAD_BYTES as u64 - at;
+        let mut len = if len < left { len } else { left };
+        bound(&mut len);
+        // SAFETY: a map value that belongs to this CPU; both are at most
+        // HEAD_BYTES, and twice that is within the room.
+        unsafe {
+            (&raw mut (*self.scratch).used).write_volatile(at + len);
+            bpf_probe_read_user(self.at.add(at as usize).cast(), len as u32, from as *const _) == 0
+        }
+    }
 }
 
 impl Drop for Room {
@@ -91,6 +137,15 @@ impl Drop for Room {
         let mut used = unsafe { (&raw const (*self.scratch).used).read_volatile() };
         if used == 0 {
             return;
+        }
+        if used > HEAD_BYTES as u64 {
+            // Behind a stash the head goes on for its length.
+            let mut i = 0;
+            while i < 4 {
+                // SAFETY: within the room.
+                unsafe { store(self.at.add(HEAD_BYTES + i * 8), 0) };
+                i += 1;
+            }
         }
         bound(&mut used);
         // An address that no process can have makes the helper zero the

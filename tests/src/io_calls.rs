@@ -123,9 +123,11 @@ pub fn respond(stream: &TcpStream, way: Send, body: &File) -> io::Result<()> {
     let mut whole = HEAD.to_vec();
     whole.extend([b'x'; BODY_BYTES]);
     let at = whole.as_mut_ptr().cast::<libc::c_void>();
+    // The status lies in the second buffer.
+    let first = HEAD.iter().position(|byte| *byte == b' ').unwrap_or(0);
     let mut parts = [
-        libc::iovec { iov_base: at, iov_len: HEAD.len() },
-        libc::iovec { iov_base: at.wrapping_byte_add(HEAD.len()), iov_len: BODY_BYTES },
+        libc::iovec { iov_base: at, iov_len: first },
+        libc::iovec { iov_base: at.wrapping_byte_add(first), iov_len: whole.len() - first },
     ];
     let result = match way {
         // SAFETY: `at` is valid for the length of `whole`.

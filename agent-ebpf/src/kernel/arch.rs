@@ -34,6 +34,9 @@ const MSG_IOV: u64 = 16;
 /// Number of a call that is not known.
 pub(crate) const UNKNOWN: i64 = -2;
 
+/// Size of `struct iovec`.
+const IOVEC_BYTES: u64 = 16;
+
 /// A task's user registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
@@ -79,30 +82,41 @@ impl Registers {
         self.read(ORIG_RAX).cast_signed()
     }
 
-    /// The buffer of a call that reads or writes, with its length if the call
-    /// names it apart: address and bytes. `None` for calls whose buffer is
-    /// elsewhere (sendfile, splice, `io_uring`).
+    /// The buffer of a call that reads or writes, cut to the `len` bytes that
+    /// it read or wrote. `None` for calls whose buffer is elsewhere (sendfile,
+    /// splice, `io_uring`).
     #[inline(always)]
-    pub(crate) fn buffer(self, len: u64) -> Option<(u64, u64)> {
+    pub(crate) fn buffer(self, len: u64) -> Option<Buffer> {
         let second = self.read(RSI);
         match self.syscall() {
-            nr::READ | nr::WRITE | nr::RECVFROM | nr::SENDTO => Some((second, len)),
-            nr::READV | nr::WRITEV => first_vector(second, len),
-            nr::RECVMSG | nr::SENDMSG => {
-                let vectors = read_user_word(second + MSG_IOV)?;
-                first_vector(vectors, len)
+            nr::READ | nr::WRITE | nr::RECVFROM | nr::SENDTO => {
+                Some(Buffer { from: second, bytes: len, next_vector: 0 })
             }
+            nr::READV | nr::WRITEV => vector(second, len),
+            nr::RECVMSG | nr::SENDMSG => vector(read_user_word(second + MSG_IOV)?, len),
             _ => None,
         }
     }
 }
 
-/// The first `struct iovec` at `at`, cut to `len` bytes.
+/// Memory of the current process that a call read into or wrote from.
+#[derive(Clone, Copy)]
+pub(crate) struct Buffer {
+    /// Its address.
+    pub(crate) from: u64,
+    /// Bytes of it that the call used.
+    pub(crate) bytes: u64,
+    /// Where the next `struct iovec` is; 0 if the call takes one buffer.
+    pub(crate) next_vector: u64,
+}
+
+/// The `struct iovec` at `at`, cut to `len` bytes.
 #[inline(always)]
-fn first_vector(at: u64, len: u64) -> Option<(u64, u64)> {
-    let base = read_user_word(at)?;
+pub(crate) fn vector(at: u64, len: u64) -> Option<Buffer> {
+    let from = read_user_word(at)?;
     let room = read_user_word(at + 8)?;
-    Some((base, if room < len { room } else { len }))
+    let bytes = if room < len { room } else { len };
+    Some(Buffer { from, bytes, next_vector: at + IOVEC_BYTES })
 }
 
 /// Eight bytes of the current process.

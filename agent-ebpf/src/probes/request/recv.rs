@@ -67,8 +67,8 @@ fn recv(ctx: &BtfTracePointContext) {
         room.put_stash(&conn.stash);
         let at = u64::from(conn.stash_len);
         match Registers::of(task).buffer(len) {
-            Some((from, bytes)) => {
-                if !room.fill(at, from, bytes) {
+            Some(buffer) => {
+                if !room.fill_from(at, buffer, len, HEAD_BYTES as u64) {
                     stats::lose(Loss::UserRead);
                 }
             }

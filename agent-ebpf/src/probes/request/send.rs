@@ -51,9 +51,8 @@ fn send(ctx: &BtfTracePointContext) {
     let mut has_bytes = false;
     if conn.wants_sent() {
         match Registers::of(task).buffer(len) {
-            Some((from, bytes)) => {
-                let bytes = if bytes > RESPONSE_BYTES { RESPONSE_BYTES } else { bytes };
-                has_bytes = room.fill(0, from, bytes);
+            Some(buffer) => {
+                has_bytes = room.fill_from(0, buffer, len, RESPONSE_BYTES);
                 if !has_bytes {
                     stats::lose(Loss::UserRead);
                 }
