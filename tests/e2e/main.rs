@@ -23,6 +23,8 @@ mod containers;
 /// The exposition as Prometheus and promtool read it.
 mod prometheus;
 
+/// The kill switch, another configuration, crashes, the budget of CPU time.
+mod governor;
 /// Start, stop, crash, second instance, missing privileges, bad usage.
 mod lifecycle;
 /// What is never kept.

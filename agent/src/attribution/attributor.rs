@@ -89,6 +89,8 @@ pub(super) struct SelectedCgroup {
 pub(super) struct Seen {
     /// Processes that are watched, with their services.
     pub(super) watched: HashMap<u32, u16>,
+    /// Processes that listen, watched or not.
+    pub(super) listening: HashSet<u32>,
     /// Ports that are listened on, by network namespace.
     pub(super) listeners: HashSet<(u32, u16)>,
 }
@@ -277,6 +279,9 @@ impl Attributor {
                     .collect(),
                 _ => Vec::new(),
             };
+            if !ports.is_empty() {
+                seen.listening.insert(tgid.0);
+            }
             if let Some(service) = self.watch_process(&facts, &ports) {
                 seen.watched.insert(tgid.0, service);
                 holders.extend(ports.iter().map(|port| ((netns, *port), service)));

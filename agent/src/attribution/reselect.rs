@@ -92,8 +92,10 @@ impl Attributor {
             (Some(id), Some(ServiceKey::Container(of))) => {
                 id == of && self.selects_container(id.short(), id.as_str())
             }
+            // One that listens has been judged by what it listens on.
             (None, Some(ServiceKey::Host(_))) => {
-                seen.watched.values().any(|service| *service == policy.service)
+                !seen.listening.contains(&tgid)
+                    && seen.watched.values().any(|service| *service == policy.service)
             }
             _ => false,
         }

@@ -66,6 +66,10 @@ static LABELS: LazyLock<Labels> = LazyLock::new(|| Labels {
     connects: CONNECT_RESULTS.map(|result| OwnLabels::new(&TCP_CONNECTS, &[result])),
 });
 
+/// A histogram without values, and without classic buckets.
+static EMPTY: LazyLock<Arc<HistogramValue>> =
+    LazyLock::new(|| Arc::new(HistogramValue { durations: Histogram::new(), classic: None }));
+
 /// Whether a value has series of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
@@ -291,8 +295,12 @@ impl CounterSeries {
         classic: Option<[u64; CLASSIC_BUCKETS]>,
         to: &mut Snapshot,
     ) {
-        let value = HistogramValue { durations: *durations, classic };
-        to.family(metric).push(labels.of(&self.identity), Value::Histogram(Arc::new(value)));
+        let value = match classic {
+            // Two kibibytes that say nothing: most containers make no connects.
+            None if durations.buckets.iter().all(|count| *count == 0) => Arc::clone(&EMPTY),
+            _ => Arc::new(HistogramValue { durations: *durations, classic }),
+        };
+        to.family(metric).push(labels.of(&self.identity), Value::Histogram(value));
     }
 }
 

@@ -156,18 +156,29 @@ fn what_a_snapshot_costs() {
     const ROUNDS: u32 = 30;
     let node = NodeBudget::new(30_000);
     let mut services: Vec<_> = (0..200).map(|i| service_of(&node, 120, i)).collect();
-    let (cpu, tcp) = (cpu(), tcp());
-    let mut series = 0;
-    let started_ns = thread_cpu_ns();
-    for _ in 0..ROUNDS {
-        let mut snapshot = Snapshot::new(1);
-        for Service { series, budget } in &mut services {
-            series.cpu(&cpu, budget, &mut snapshot);
-            series.tcp(&tcp, budget, &mut snapshot);
-        }
-        series = snapshot.workload_series();
+    let (cpu, empty) = (cpu(), tcp());
+    let mut full = tcp();
+    full.connect_time.observe(1);
+    full.accept_wait.observe(1);
+    for scope in &mut full.scopes {
+        scope.rtt.observe(1);
+        scope.jitter.observe(1);
     }
-    let milliseconds = (thread_cpu_ns() - started_ns) as f64 / 1e6 / f64::from(ROUNDS);
-    assert!((9_000..=30_000).contains(&series), "{series}");
-    println!("{series} series of 200 services: {milliseconds:.2} ms of CPU time");
+    for (name, tcp) in [("empty", &empty), ("filled", &full)] {
+        let mut count = 0;
+        let started_ns = thread_cpu_ns();
+        for _ in 0..ROUNDS {
+            let mut snapshot = Snapshot::new(1);
+            for Service { series, budget } in &mut services {
+                series.cpu(&cpu, budget, &mut snapshot);
+                series.tcp(tcp, budget, &mut snapshot);
+            }
+            count = snapshot.workload_series();
+        }
+        let milliseconds = (thread_cpu_ns() - started_ns) as f64 / 1e6 / f64::from(ROUNDS);
+        assert!((9_000..=30_000).contains(&count), "{count}");
+        println!(
+            "{count} series of 200 services, histograms {name}: {milliseconds:.2} ms of CPU time"
+        );
+    }
 }
