@@ -94,7 +94,18 @@ pub struct Control {
     /// One bit for each ignored path, by the low six bits of its hash: most
     /// requests need no look-up in the map of ignored paths.
     pub ignored_bits: u64,
+    /// `LANE_*` bits of the lanes that are on, for programs that serve two.
+    pub lanes: u32,
+    /// Goes up when connections may have changed unseen: before the sockets
+    /// lane or the tcp lane is attached again. State of a connection from
+    /// another epoch is dropped.
+    pub connections_epoch: u32,
 }
+
+/// The sockets lane is on.
+pub const LANE_SOCKETS: u32 = 1;
+/// The tcp lane is on.
+pub const LANE_TCP: u32 = 2;
 
 impl CgroupPolicy {
     /// As the map holds it.
@@ -140,6 +151,13 @@ impl ListenerKey {
         bytes[0..4].copy_from_slice(&self.netns.to_ne_bytes());
         bytes[4..6].copy_from_slice(&self.port.to_ne_bytes());
         bytes
+    }
+
+    /// From the map's bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
+        let [a, b, c, d, e, f, ..] = bytes;
+        Self { netns: u32::from_ne_bytes([a, b, c, d]), port: u16::from_ne_bytes([e, f]), _pad: 0 }
     }
 }
 

@@ -113,6 +113,7 @@ fn layouts() -> Vec<Layout> {
             generation,
             scope,
             _pad,
+            epoch,
             path,
         }),
         layout!(RequestRecord {
@@ -174,7 +175,15 @@ fn layouts() -> Vec<Layout> {
         layout!(ProcessPolicy { service, flags, g_tls_offset, goid_offset, _pad }),
         layout!(ListenerKey { netns, port, _pad }),
         layout!(Listener { service, _pad, sockets }),
-        layout!(Control { generation, sample_shift, keep_paths, epoch, ignored_bits }),
+        layout!(Control {
+            generation,
+            sample_shift,
+            keep_paths,
+            epoch,
+            ignored_bits,
+            lanes,
+            connections_epoch,
+        }),
         layout!(ProgramStats { runs, timed_runs, timed_ns }),
     ]
 }

@@ -6,7 +6,7 @@
 use agent_common::conn::{Conn, ROLE_CLIENT, ROLE_SERVER};
 use agent_common::counter::tcp::Scope;
 use agent_common::limits::MAX_CONNECTIONS;
-use agent_common::policy::NO_SERVICE;
+use agent_common::policy::{LANE_TCP, NO_SERVICE};
 use agent_common::stats::Loss;
 use aya_ebpf::helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get};
 
@@ -14,12 +14,19 @@ use crate::filter::{self, CANDIDATE, CREATE, IGNORED, TaskState};
 use crate::kernel::sock::Sock;
 use crate::kernel::task::Task;
 use crate::maps::{self, CONNECTIONS, LISTENERS, LIVE};
-use crate::{atomic, globals, stats};
+use crate::{atomic, stats};
 
-/// The state of a connection, if it has any.
+/// The state of a connection, if it has any. State of another epoch is dropped:
+/// what happened since is not known.
 #[inline(always)]
 pub(crate) fn find(sk: Sock) -> Option<&'static mut Conn> {
-    storage(sk, 0)
+    let conn = storage(sk, 0)?;
+    if conn.epoch != filter::connections_epoch() {
+        // It is not among the live ones any more.
+        delete(sk);
+        return None;
+    }
+    Some(conn)
 }
 
 /// The state of a connection that the current task reads or writes: found,
@@ -73,8 +80,10 @@ pub(crate) fn listener_service(sk: Sock) -> Option<u16> {
 #[inline(always)]
 pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn> {
     let live = LIVE.get_ptr_mut(0)?;
+    // Signed: where an epoch begins, a few may be taken away that were not
+    // counted.
     // SAFETY: a map value.
-    if unsafe { live.read_volatile() } >= u64::from(MAX_CONNECTIONS) {
+    if unsafe { live.read_volatile() }.cast_signed() >= i64::from(MAX_CONNECTIONS) {
         stats::lose(Loss::ConnectionLimit);
         return None;
     }
@@ -88,8 +97,9 @@ pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn
     conn.service = service;
     conn.role = role;
     conn.generation = filter::generation();
+    conn.epoch = filter::connections_epoch();
     conn.scope = scope(sk) as u8;
-    if globals::HAS_TCP_LANE.load() != 0
+    if filter::has_lane(LANE_TCP)
         && let Some(tcp) = sk.tcp()
     {
         // What went before is not counted.
@@ -102,15 +112,20 @@ pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn
 /// Takes a connection's state away, if it has any.
 #[inline(always)]
 pub(crate) fn remove(sk: Sock) {
-    // SAFETY: a live socket.
-    let result =
-        unsafe { bpf_sk_storage_delete(maps::as_ptr(&CONNECTIONS), sk.as_ptr().cast_mut().cast()) };
-    if result == 0
+    if find(sk).is_some()
+        && delete(sk)
         && let Some(live) = LIVE.get_ptr_mut(0)
     {
         // SAFETY: a map value. Adding all ones takes one away.
         unsafe { atomic::add(live, u64::MAX) };
     }
+}
+
+/// True if there was something.
+#[inline(always)]
+fn delete(sk: Sock) -> bool {
+    // SAFETY: a live socket.
+    unsafe { bpf_sk_storage_delete(maps::as_ptr(&CONNECTIONS), sk.as_ptr().cast_mut().cast()) == 0 }
 }
 
 /// A process that serves is watched from now on. True if it is.

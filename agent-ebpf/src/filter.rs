@@ -86,6 +86,26 @@ pub(crate) fn epoch() -> u32 {
     }
 }
 
+/// Whether a lane (a `LANE_*` bit) is on, for programs that serve two. A lane
+/// can be switched while programs run, so this is no constant.
+#[inline(always)]
+pub(crate) fn has_lane(lane: u32) -> bool {
+    // SAFETY: a map value; volatile because the agent writes it.
+    CONTROL.get(0).is_some_and(|control| unsafe {
+        core::ptr::read_volatile(&raw const control.lanes) & lane != 0
+    })
+}
+
+/// Epoch of the connections, see `Control`.
+#[inline(always)]
+pub(crate) fn connections_epoch() -> u32 {
+    match CONTROL.get(0) {
+        // SAFETY: as above.
+        Some(control) => unsafe { core::ptr::read_volatile(&raw const control.connections_epoch) },
+        None => 0,
+    }
+}
+
 /// The state of a task if it has any; for hooks that must not allocate.
 #[inline(always)]
 pub(crate) fn peek(task: Task) -> Option<&'static mut TaskState> {

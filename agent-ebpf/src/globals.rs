@@ -120,10 +120,6 @@ offsets! {
     HIERARCHY_ID;
     /// Process id of the agent, never watched.
     AGENT_TGID;
-    /// 1 if the sockets lane is on.
-    HAS_SOCKETS_LANE;
-    /// 1 if the tcp lane is on.
-    HAS_TCP_LANE;
     /// 1 if the fourth argument of `sched_switch` exists (5.18).
     HAS_SWITCH_STATE;
     /// 1 if task storage can be made under the scheduler's locks (6.4): it has

@@ -15,7 +15,7 @@ fn run(command: Command) -> Result<(), Error> {
             cli::config::check(&settings, format, &mut Stdout::lock())
         }
         Command::ConfigPrintDefault => cli::config::print_default(&mut Stdout::lock()),
-        Command::Agent { config, .. } => Ok(agent::app::run(&config)?),
+        Command::Agent { config, sources } => Ok(agent::app::run(&config, sources)?),
         Command::Check { config, format } => cli::check::run(&config, format, &mut Stdout::lock()),
         Command::Top { config, once: true, format, interval } => {
             cli::top::once(&config, interval, format, &mut Stdout::lock())

@@ -212,3 +212,40 @@ fn a_full_disk_under_stdout_is_1_and_said() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("strata: writing to stdout: "));
 }
+
+#[test]
+fn a_screen_without_a_terminal_is_2_and_once_is_named() {
+    let stderr = refused(&["top"], 2);
+    assert!(stderr.contains("--once"), "{stderr}");
+}
+
+#[test]
+fn an_interval_out_of_bounds_is_2_and_the_bounds_are_named() {
+    for bad in ["10ms", "2m", "1"] {
+        refused(&["top", "--once", "--interval", bad], 2);
+    }
+    assert!(refused(&["top", "--once", "--interval", "10ms"], 2).contains("100ms to 1m"));
+}
+
+#[test]
+fn check_says_something_of_every_lane_wherever_it_runs() {
+    let output = run(&["check", "-o", "json", "--socket", "/nowhere/s.sock", "--lanes-tcp=false"]);
+    let objects: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let host = &objects[0]["host"];
+    assert_eq!(host["agent_runs"], false);
+    let can_run = host["can_run"].as_bool().unwrap();
+    assert_eq!(output.status.code(), Some(if can_run { 0 } else { 3 }), "{host}");
+    assert_eq!(can_run, host["reason"] == "", "{host}");
+    assert_eq!(can_run, output.stderr.is_empty());
+    let lanes: Vec<&serde_json::Value> =
+        objects.iter().filter(|object| object["lane"].is_string()).collect();
+    assert_eq!(lanes.len(), 5);
+    for lane in lanes {
+        let state = lane["state"].as_str().unwrap();
+        assert_eq!(state == "works", lane["reason"] == "", "{lane}");
+        assert!(can_run || matches!(state, "unavailable" | "off"), "{lane}");
+        assert_eq!(state == "off", lane["lane"] == "tcp", "{lane}");
+        assert!(lane["action"].is_string());
+    }
+}

@@ -7,6 +7,7 @@ error (or null) and the value if the code was an expression. Counts and times
 are exact because a step does nothing besides what its code says.
 """
 
+import hashlib
 import json
 import os
 import select
@@ -65,6 +66,48 @@ def error_of(step, *args):
     except OSError as error:
         return type(error).__name__
     return "ok"
+
+
+def spin(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def spin_in_threads(count, seconds):
+    """Threads that run at the same time, since hashing needs no interpreter,
+    and stay until the next call, for what the kernel says of them."""
+    global stay
+    if stay is not None:
+        stay.set()
+    stay = threading.Event()
+    data = bytes(1 << 16)
+
+    def hash_until(end, done, stay):
+        while time.monotonic() < end:
+            hashlib.sha256(data)
+        done.release()
+        stay.wait()
+
+    done = threading.Semaphore(0)
+    for _ in range(count):
+        args = (time.monotonic() + seconds, done, stay)
+        threading.Thread(target=hash_until, args=args, daemon=True).start()
+    for _ in range(count):
+        done.acquire()
+
+
+stay = None
+
+
+def schedstat():
+    """Nanoseconds on a CPU and waiting for one, over the threads."""
+    sums = [0, 0]
+    for tid in os.listdir("/proc/self/task"):
+        with open("/proc/self/task/%s/schedstat" % tid) as file:
+            fields = file.read().split()
+        sums = [sums[0] + int(fields[0]), sums[1] + int(fields[1])]
+    return sums
 
 
 def run(code, names):

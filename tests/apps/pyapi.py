@@ -7,8 +7,11 @@ response's head and body with two system calls, as http.server does.
 usage: pyapi.py [HOST:PORT]
 """
 
+import os
 import signal
 import sys
+import tempfile
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -76,6 +79,25 @@ class Handler(BaseHTTPRequestHandler):
     def on_sleep(self, _path, _body):
         time.sleep(self.number("ms", 10) / 1000)
         self.answer(200, b"slept\n")
+
+    def on_lock(self, _path, _body):
+        """Waits for a lock that another thread holds; answers for how long, in ns."""
+        lock = threading.Lock()
+        lock.acquire()
+        threading.Timer(self.number("ms", 10) / 1000, lock.release).start()
+        start_ns = time.monotonic_ns()
+        lock.acquire()
+        self.answer(200, b"%d" % (time.monotonic_ns() - start_ns))
+
+    def on_fsync(self, _path, _body):
+        """Brings a file to its disk; answers how long that took, in ns."""
+        with tempfile.TemporaryFile(dir=os.environ.get("FILES", "/var/tmp")) as file:
+            file.write(bytes(self.number("bytes", 1 << 16)))
+            file.flush()
+            start_ns = time.monotonic_ns()
+            os.fsync(file.fileno())
+            took_ns = time.monotonic_ns() - start_ns
+        self.answer(200, b"%d" % took_ns)
 
     def on_stream(self, _path, _body):
         self.send_response(200)

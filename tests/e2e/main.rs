@@ -23,13 +23,21 @@ mod containers;
 /// The exposition as Prometheus and promtool read it.
 mod prometheus;
 
+/// The kill switch, another configuration, crashes, the budget of CPU time.
+mod governor;
 /// Start, stop, crash, second instance, missing privileges, bad usage.
 mod lifecycle;
 /// What is never kept.
 mod privacy;
+/// The verbs `top` and `check`, and the socket.
+mod top;
 
+/// The cpu lane against a crowded CPU, a quota, and blocked handlers.
+mod cpu;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
+/// The syscalls lane against calls that are known one by one.
+mod syscalls;
 
 /// Many processes, cgroups and connections that come and go.
 mod churn;

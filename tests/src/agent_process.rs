@@ -190,6 +190,11 @@ fn socket_in(dir: &Path) -> PathBuf {
 fn command(wrapper: &[&str], addr: SocketAddr, socket: &Path, args: &[&str]) -> Command {
     let mut command = wrapped(wrapper);
     command.args(["agent", "--listen", &addr.to_string(), "--socket"]).arg(socket).args(args);
+    // Load is what tests make, and one that sheds is not exact by design: only
+    // tests of the governor have it on.
+    if !args.iter().any(|arg| arg.starts_with("--governor") || arg.starts_with("--config")) {
+        command.arg("--governor-enabled=false");
+    }
     command
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use agent::aggregate::switches::Switches;
 use agent::app;
 use agent::attribution::go_binary::{self, GoBinary};
 use agent::attribution::hierarchy::Hierarchy;
@@ -137,8 +138,11 @@ impl Probes {
         let counters = Counters::new(&mut loaded)?;
         policies.set_paths(setup.config.paths.keep, &setup.config.paths.ignore);
         policies.set_sampling(setup.sampling_shift);
-        loaded.attach();
-        for lane in Lane::ALL.into_iter().filter(|lane| options.has(*lane)) {
+        let wanted = Switches::new(&setup.config).lanes();
+        let is_on = |lane: Lane| wanted.get(lane as usize).copied().unwrap_or(false);
+        policies.set_lanes(is_on);
+        loaded.switch(is_on);
+        for lane in Lane::ALL.into_iter().filter(|lane| is_on(*lane)) {
             let status = lane_status(lane, loaded.statuses(), true);
             anyhow::ensure!(
                 status.state == load::status::LaneState::Works,

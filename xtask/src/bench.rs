@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use crate::{UsageError, build, place, process, setup};
 
 /// Between these lines of the README lies the table.
-const BEGIN: &str = "<!-- cost: written by `cargo xtask bench --write-readme` -->";
-const END: &str = "<!-- end of cost -->";
+const BEGIN: &str = "<!-- cost:begin -->";
+const END: &str = "<!-- cost:end -->";
 
 /// The test that says what a scrape costs.
 const SCRAPE_TEST: &str = "what_a_full_scrape_costs";

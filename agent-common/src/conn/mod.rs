@@ -182,7 +182,9 @@ pub struct Conn {
     /// A [`crate::counter::tcp::Scope`] by number.
     pub scope: u8,
     /// Zero.
-    pub _pad: [u8; 7],
+    pub _pad: [u8; 3],
+    /// Epoch of the connections in which this was made.
+    pub epoch: u32,
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
     /// `opened.path_len` bytes have meaning.
     pub path: [u64; PATH_BYTES / 8],
@@ -234,7 +236,8 @@ impl Conn {
             delivered_sampled: 0,
             generation: 0,
             scope: 0,
-            _pad: [0; 7],
+            _pad: [0; 3],
+            epoch: 0,
             path: [0; PATH_BYTES / 8],
         }
     }

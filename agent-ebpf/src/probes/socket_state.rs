@@ -9,7 +9,7 @@
 //! - rate: five runs a connection
 
 use agent_common::conn::{END, READING, ROLE_CLIENT, ROLE_SERVER};
-use agent_common::policy::{Listener, NO_SERVICE};
+use agent_common::policy::{LANE_SOCKETS, Listener, NO_SERVICE};
 use agent_common::record::RecordKind;
 use agent_common::stats::{Loss, Program};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -21,7 +21,7 @@ use crate::filter::{CANDIDATE, IGNORED};
 use crate::kernel::sock::{Sock, state};
 use crate::kernel::task::Task;
 use crate::maps::LISTENERS;
-use crate::{connections, emit, filter, globals, stats};
+use crate::{connections, emit, filter, stats};
 
 // match-proto: v4.16..: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -122,7 +122,7 @@ fn closes(sk: Sock, old: i32) {
     if is_open && conn.phase == READING && conn.tid == Task::current().tid() {
         filter::end_request(Task::current());
     }
-    if conn.role == ROLE_SERVER && globals::HAS_SOCKETS_LANE.load() != 0 {
+    if conn.role == ROLE_SERVER && filter::has_lane(LANE_SOCKETS) {
         // SAFETY: a helper without arguments.
         let now_ns = unsafe { bpf_ktime_get_ns() };
         if conn.on_close(now_ns) & END != 0 {

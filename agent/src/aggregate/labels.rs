@@ -50,20 +50,17 @@ impl Identity {
     }
 }
 
-/// The labels of one series. Cheap to clone.
+/// The labels of a series beyond its identity. Values from closed lists are the
+/// same for every workload: made once, they are shared by all.
 #[derive(Clone, Debug)]
-pub struct LabelSet {
-    identity: Option<Identity>,
-    own: Option<Arc<Block>>,
-}
+pub struct OwnLabels(Option<Arc<Block>>);
 
-impl LabelSet {
-    /// Labels of a series of `metric`: its identity, if it has one, and a value
-    /// for each label beyond it, in the order of the catalogue. An empty value
-    /// leaves its label out, which means the same to Prometheus.
+impl OwnLabels {
+    /// A value for each label of `metric` beyond its identity, in the order of
+    /// the catalogue. An empty value leaves its label out, which means the same
+    /// to Prometheus.
     #[must_use]
-    pub fn new(metric: &'static Metric, identity: Option<&Identity>, values: &[&str]) -> Self {
-        debug_assert_eq!(metric.has_identity, identity.is_some(), "identity of {}", metric.name);
+    pub fn new(metric: &'static Metric, values: &[&str]) -> Self {
         debug_assert_eq!(metric.labels.len(), values.len(), "labels of {}", metric.name);
         let labels = metric
             .labels
@@ -72,7 +69,30 @@ impl LabelSet {
             .zip(values.iter().copied())
             .filter(|(_, value)| !value.is_empty());
         let own = Block::new(labels);
-        Self { identity: identity.cloned(), own: (!own.pairs.is_empty()).then(|| Arc::new(own)) }
+        Self((!own.pairs.is_empty()).then(|| Arc::new(own)))
+    }
+
+    /// The labels of this workload's series.
+    #[must_use]
+    pub fn of(&self, identity: &Identity) -> LabelSet {
+        LabelSet { identity: Some(identity.clone()), own: self.0.clone() }
+    }
+}
+
+/// The labels of one series. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LabelSet {
+    identity: Option<Identity>,
+    own: Option<Arc<Block>>,
+}
+
+impl LabelSet {
+    /// Labels of a series of `metric`: its identity, if it has one, and those of
+    /// [`OwnLabels::new`].
+    #[must_use]
+    pub fn new(metric: &'static Metric, identity: Option<&Identity>, values: &[&str]) -> Self {
+        debug_assert_eq!(metric.has_identity, identity.is_some(), "identity of {}", metric.name);
+        Self { identity: identity.cloned(), own: OwnLabels::new(metric, values).0 }
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {

@@ -4,9 +4,12 @@
 //! Separate from attribution, which decides whose a value is, and from export,
 //! which decides how it is written.
 
+pub mod budget;
 pub mod channel;
 pub mod counters;
+pub mod governor;
 pub mod histogram;
 pub mod labels;
 pub mod requests;
 pub mod snapshot;
+pub mod switches;

@@ -11,7 +11,8 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Engine, STOP_WAIT, has_privileges};
+use super::engine::Engine;
+use super::{STOP_WAIT, has_privileges};
 use crate::admin::socket::client::{self, Client};
 use crate::admin::socket::{Request, server};
 use crate::attribution::hierarchy::{self, Hierarchy};
@@ -88,7 +89,7 @@ impl Connection {
         let alone =
             |source| Error::Alone { socket: config.socket.clone(), source: Box::new(source) };
         has_privileges().map_err(alone)?;
-        let engine = Engine::start(&alone_config(config)).map_err(alone)?;
+        let engine = Engine::start(&alone_config(config), None).map_err(alone)?;
         let (near, far) =
             UnixStream::pair().map_err(|error| alone(super::Error::Runtime(error)))?;
         let (stop, stopped) = watch::channel(());

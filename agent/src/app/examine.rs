@@ -3,8 +3,9 @@
 //! Separate from the agent's start because a failure is an answer here, not an
 //! end.
 
-use super::{lanes, load_options};
+use super::load_options;
 use crate::admin::socket::client::Client;
+use crate::aggregate::switches::Switches;
 use crate::attribution::hierarchy::Hierarchy;
 use crate::attribution::procfs::ProcRoot;
 use crate::config::Config;
@@ -90,7 +91,7 @@ pub fn examine(config: &Config) -> Result<Examination, super::Error> {
         btf_error,
         capabilities: capabilities.to_vec(),
         cgroups: hierarchy.map(|found| describe(&found)).map_err(|error| error.to_string()),
-        lanes: lanes(config),
+        lanes: Switches::new(config).lanes(),
         programs,
         agent,
     })

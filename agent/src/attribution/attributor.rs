@@ -52,6 +52,13 @@ pub enum Change {
         /// Which.
         tgid: u32,
     },
+    /// A port is not listened on any more.
+    ListenerGone {
+        /// Network namespace, by inode.
+        netns: u32,
+        /// The port.
+        port: u16,
+    },
     /// A port is listened on.
     Listener {
         /// Network namespace, by inode.
@@ -72,20 +79,31 @@ pub enum Change {
 
 /// A selected cgroup.
 #[derive(Debug)]
-struct SelectedCgroup {
-    owner: CgroupOwner,
-    service: u16,
+pub(super) struct SelectedCgroup {
+    pub(super) owner: CgroupOwner,
+    pub(super) service: u16,
+}
+
+/// What a pass over `/proc` has seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Processes that are watched, with their services.
+    pub(super) watched: HashMap<u32, u16>,
+    /// Processes that listen, watched or not.
+    pub(super) listening: HashSet<u32>,
+    /// Ports that are listened on, by network namespace.
+    pub(super) listeners: HashSet<(u32, u16)>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Attributor {
-    hierarchy: Hierarchy,
-    proc: ProcRoot,
-    watch: Watch,
-    services: Services,
-    cgroups: HashMap<u64, SelectedCgroup>,
-    changes: Vec<Change>,
+    pub(super) hierarchy: Hierarchy,
+    pub(super) proc: ProcRoot,
+    pub(super) watch: Watch,
+    pub(super) services: Services,
+    pub(super) cgroups: HashMap<u64, SelectedCgroup>,
+    pub(super) changes: Vec<Change>,
     go_unsupported: HashMap<&'static str, u64>,
     own_tgid: u32,
 }
@@ -136,6 +154,12 @@ impl Attributor {
     ///
     /// If `/proc` or the cgroup tree cannot be read at all.
     pub fn scan(&mut self) -> Result<(), procfs::Error> {
+        self.scan_cgroups()?;
+        self.scan_processes().map(|_| ())
+    }
+
+    /// Visits every cgroup; gives the ids of those that exist.
+    pub(super) fn scan_cgroups(&mut self) -> Result<HashSet<u64>, procfs::Error> {
         let mount: PathBuf = self.hierarchy.mount().to_owned();
         let mut found = Vec::new();
         let walked = cgroup_tree::walk(&mount, MAX_CGROUPS as usize, |cgroup| {
@@ -148,10 +172,10 @@ impl Attributor {
             Ok(_) => {}
             Err(source) => return Err(procfs::Error::Read { path: mount, source }),
         }
-        for (id, path) in found {
-            self.on_cgroup_made(id, &path);
+        for (id, path) in &found {
+            self.on_cgroup_made(*id, path);
         }
-        self.scan_processes()
+        Ok(found.into_iter().map(|(id, _)| id).collect())
     }
 
     /// A cgroup came or went.
@@ -215,7 +239,7 @@ impl Attributor {
         self.cgroups.insert(id, SelectedCgroup { owner, service });
     }
 
-    fn selects_container(&self, name: &str, id: &str) -> bool {
+    pub(super) fn selects_container(&self, name: &str, id: &str) -> bool {
         let is_in = self.watch.containers_in.is_empty()
             || self.watch.containers_in.iter().any(|glob| glob.matches_container(name, id));
         is_in && !self.watch.containers_out.iter().any(|glob| glob.matches_container(name, id))
@@ -231,7 +255,8 @@ impl Attributor {
                     && (self.watch.host || self.watch.comms.iter().any(|name| name == comm))))
     }
 
-    fn scan_processes(&mut self) -> Result<(), procfs::Error> {
+    pub(super) fn scan_processes(&mut self) -> Result<Seen, procfs::Error> {
+        let mut seen = Seen::default();
         let mut namespaces: HashMap<u32, procfs::sockets::ListeningSockets> = HashMap::new();
         let mut holders: HashMap<(u32, u16), u16> = HashMap::new();
         for tgid in self.proc.processes()? {
@@ -254,7 +279,11 @@ impl Attributor {
                     .collect(),
                 _ => Vec::new(),
             };
+            if !ports.is_empty() {
+                seen.listening.insert(tgid.0);
+            }
             if let Some(service) = self.watch_process(&facts, &ports) {
+                seen.watched.insert(tgid.0, service);
                 holders.extend(ports.iter().map(|port| ((netns, *port), service)));
             }
         }
@@ -265,10 +294,11 @@ impl Attributor {
             }
             for (port, sockets) in sockets_of {
                 let service = holders.get(&(netns, port)).copied();
+                seen.listeners.insert((netns, port));
                 self.changes.push(Change::Listener { netns, port, service, sockets });
             }
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// Watches a process if it is selected and serves; gives its service.

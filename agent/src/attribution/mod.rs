@@ -19,6 +19,8 @@ pub mod identity;
 // Processes, their start, program, sockets, as `/proc` tells.
 pub mod procfs;
 // Containers and host workloads, by the index that the kernel uses.
+// The same again: another selection, or after a time unseen.
+pub mod reselect;
 pub mod services;
 // Which workloads the targets of a verb mean.
 pub mod targets;

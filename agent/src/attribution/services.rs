@@ -33,6 +33,9 @@ pub struct Service {
     pub identity: Option<Identity>,
     /// Its container.
     pub info: Option<ContainerInfo>,
+    /// Whether a process of it was seen to listen or serve. A selected
+    /// container without one has no series.
+    pub serves: bool,
     /// Cgroups that it has.
     cgroups: u32,
     /// When it was seen to have neither cgroups nor processes.
@@ -72,6 +75,7 @@ impl Services {
             key: key.clone(),
             identity,
             info,
+            serves: matches!(key, ServiceKey::Host(_)),
             cgroups: 0,
             gone_since_ns: None,
             epoch: self.next_epoch,
@@ -91,12 +95,14 @@ impl Services {
         self.slots.get(usize::from(index))?.as_ref()
     }
 
-    /// Says who a service is, if that is not known yet.
+    /// A process of the service listens or serves: says who it is, if that is
+    /// not known yet.
     pub fn identify(&mut self, index: u16, identity: impl FnOnce() -> Identity) {
-        if let Some(Some(service)) = self.slots.get_mut(usize::from(index))
-            && service.identity.is_none()
-        {
-            service.identity = Some(identity());
+        if let Some(Some(service)) = self.slots.get_mut(usize::from(index)) {
+            service.serves = true;
+            if service.identity.is_none() {
+                service.identity = Some(identity());
+            }
         }
     }
 
@@ -176,6 +182,18 @@ mod tests {
         assert_eq!(add(&mut services, "a"), Some((0, true)));
         assert_eq!(add(&mut services, "b"), Some((1, true)));
         assert_eq!(add(&mut services, "a"), Some((0, false)));
+    }
+
+    #[test]
+    fn a_container_serves_only_once_a_process_of_it_does() {
+        let mut services = Services::default();
+        let Some(id) = ContainerId::parse(&"a".repeat(64)) else { panic!("not an id") };
+        services.get_or_add(&ServiceKey::Container(id), || (None, None));
+        let serves = |services: &Services| services.get(0).map(|service| service.serves);
+        assert_eq!(serves(&services), Some(false));
+        let ServiceKey::Host(identity) = host("a") else { panic!("not a host's") };
+        services.identify(0, || identity);
+        assert_eq!(serves(&services), Some(true));
     }
 
     #[test]

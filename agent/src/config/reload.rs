@@ -28,6 +28,15 @@ pub fn diff(old: &Config, new: &Config) -> Reload {
     reload
 }
 
+/// Puts the values of the keys that can be taken up into the running
+/// configuration; those that need a restart stay.
+pub(super) fn take_up(running: &mut Config, new: &Config, reload: &Reload) {
+    for key in KEYS.iter().filter(|key| reload.applied.contains(&key.name)) {
+        // A value that was shown is always taken.
+        let _ = key.slot.set(running, &key.show(new));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +57,19 @@ mod tests {
         let reload = diff(&old, &new);
         assert_eq!(reload.applied, ["off", "watch.ports"]);
         assert_eq!(reload.need_restart, ["listen", "ring.bytes"]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_not_taken_up() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.governor.budget = 0.25;
+        new.paths.ignore = vec!["/ping".to_owned()];
+        new.ring.bytes *= 2;
+        let mut running = old.clone();
+        take_up(&mut running, &new, &diff(&old, &new));
+        new.ring = old.ring;
+        assert_eq!(running, new);
     }
 
     #[test]

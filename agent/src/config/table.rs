@@ -88,7 +88,7 @@ pub static KEYS: &[Key] = &[
         "The group whose members may use the socket."),
     Key::new("off",
         one!(Flag, off),
-        "The kill switch: detaches every program within 2 s, without a restart.")
+        "The kill switch: detaches every program within 2 s, without a restart. An agent that starts for the fourth time within ten minutes without having been stopped starts with its programs detached too, whatever is written here: it attaches them after ten minutes, or once the file `SOCKET.starts` (beside the unix socket) is deleted.")
         .live(),
     Key::new("detail",
         one!(Choice(&[("normal", Detail::Normal), ("full", Detail::Full)]), detail),

@@ -13,7 +13,10 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::sync::Semaphore;
@@ -26,7 +29,7 @@ const TURN_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Scraper {
     source: SnapshotSource,
-    detail: Detail,
+    is_full: AtomicBool,
     /// One permit: an encoding holds tens of milliseconds of CPU and, for a
     /// full node, megabytes of buffer. Two at a time would gain nothing.
     turn: Arc<Semaphore>,
@@ -47,7 +50,16 @@ impl Scraper {
     /// A scraper of the snapshots of `source`.
     #[must_use]
     pub fn new(source: SnapshotSource, detail: Detail) -> Self {
-        Self { source, detail, turn: Arc::new(Semaphore::new(1)) }
+        Self {
+            source,
+            is_full: AtomicBool::new(detail == Detail::Full),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Exports with this much detail from the next scrape on.
+    pub fn set_detail(&self, detail: Detail) {
+        self.is_full.store(detail == Detail::Full, Ordering::Relaxed);
     }
 
     /// Whether there is a worker that makes snapshots.
@@ -73,7 +85,8 @@ impl Scraper {
         let Ok(Ok(turn)) = turn.await else { return Err(Error::Busy) };
         let snapshot = self.source.fresh().await;
         let own = Arc::new(own_metrics(&snapshot));
-        let detail = self.detail;
+        let is_full = self.is_full.load(Ordering::Relaxed);
+        let detail = if is_full { Detail::Full } else { Detail::Normal };
         let encoded = tokio::task::spawn_blocking(move || {
             let body = encode(&[snapshot, own], content_type.format, detail, is_gzip);
             drop(turn);

@@ -2,4 +2,5 @@
 
 pub mod btf;
 pub mod capabilities;
+pub mod cpus;
 pub mod process;

@@ -104,10 +104,6 @@ pub struct Facts {
     pub hierarchy_id: u32,
     /// The agent's process id.
     pub agent_tgid: u32,
-    /// Whether the sockets lane is on.
-    pub has_sockets_lane: bool,
-    /// Whether the tcp lane is on.
-    pub has_tcp_lane: bool,
 }
 
 /// Reads every offset from the kernel's types.
@@ -136,8 +132,6 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     }
     globals.values.push(("HIERARCHY_ID", facts.hierarchy_id));
     globals.values.push(("AGENT_TGID", facts.agent_tgid));
-    globals.values.push(("HAS_SOCKETS_LANE", u32::from(facts.has_sockets_lane)));
-    globals.values.push(("HAS_TCP_LANE", u32::from(facts.has_tcp_lane)));
     let has =
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));

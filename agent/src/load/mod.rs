@@ -95,24 +95,14 @@ pub struct Loaded {
 /// What to load.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Lanes that are on.
-    pub lanes: [bool; Lane::ALL.len()],
     /// Size of the ring, bytes.
     pub ring_bytes: u32,
-    /// Facts for the globals; its lane switches are filled in here.
+    /// Facts for the globals.
     pub facts: Facts,
 }
 
-impl Options {
-    /// Whether a lane is on.
-    #[must_use]
-    pub fn has(&self, lane: Lane) -> bool {
-        self.lanes.get(lane as usize).copied().unwrap_or(false)
-    }
-}
-
-/// Creates the maps and loads the programs of the lanes that are on. Attaches
-/// nothing.
+/// Creates the maps and loads every program, since a lane that is off may be
+/// switched on later. Attaches nothing.
 ///
 /// # Errors
 ///
@@ -123,10 +113,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         return Err(Error::NoObject);
     }
     let types = Btf::of_kernel()?;
-    let mut facts = options.facts;
-    facts.has_sockets_lane = options.has(Lane::Sockets);
-    facts.has_tcp_lane = options.has(Lane::Tcp);
-    let globals = globals::resolve(&types, &facts);
+    let globals = globals::resolve(&types, &options.facts);
     if !globals.missing.is_empty() {
         return Err(Error::Fields { fields: globals.missing.join(", ") });
     }
@@ -135,10 +122,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let aya_types = aya::Btf::from_sys_fs()
         .map_err(|source| Error::Object { source: Box::new(source.into()) })?;
     for spec in probes::ALL {
-        let is_on = spec.lanes.iter().any(|lane| options.has(*lane));
-        let state = if !is_on {
-            ProgramState::Off
-        } else if spec.hook == Hook::Tracepoint && types.tracepoint_args(spec.name).is_none() {
+        let state = if spec.hook == Hook::Tracepoint && types.tracepoint_args(spec.name).is_none() {
             ProgramState::Unavailable {
                 why: format!("this kernel has no tracepoint {} (Linux {})", spec.name, spec.since),
             }
@@ -163,21 +147,8 @@ fn load_object(globals: &Globals, ring_bytes: u32) -> Result<Ebpf, Error> {
 }
 
 impl Loaded {
-    /// Attaches every loaded program.
-    pub fn attach(&mut self) {
-        for i in 0..self.statuses.len() {
-            let Some(status) = self.statuses.get(i) else { continue };
-            if status.state == ProgramState::Loaded {
-                let spec = status.spec;
-                let state = self.attach_program(spec);
-                if let Some(status) = self.statuses.get_mut(i) {
-                    status.state = state;
-                }
-            }
-        }
-    }
-
-    /// Detaches every program that only `lanes` need, or attaches those again.
+    /// Attaches the programs that the lanes that are on need, and detaches the
+    /// rest.
     ///
     /// Bump the policies' epoch before lanes are attached again.
     pub fn switch(&mut self, is_on: impl Fn(Lane) -> bool) {

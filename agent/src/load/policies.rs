@@ -1,12 +1,14 @@
 //! What the agent tells the kernel programs: whom to watch, and how.
 
-use agent_common::limits::{MAX_PROCESSES, WATCHED_SLOTS};
+use agent_common::limits::{MAX_LISTENERS, MAX_PROCESSES, WATCHED_SLOTS};
 use agent_common::policy::{
-    CgroupPolicy, Control, Listener, ListenerKey, NO_SERVICE, ProcessPolicy, watched_slot,
+    CgroupPolicy, Control, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey, NO_SERVICE,
+    ProcessPolicy, watched_slot,
 };
 use aya::maps::{HashMap, MapData};
 
 use super::{Error, Loaded};
+use crate::probes::Lane;
 use crate::sys::mapping::Mapping;
 
 const CGROUP_BYTES: usize = size_of::<CgroupPolicy>();
@@ -86,7 +88,7 @@ impl Policies {
         if self.processes.remove(&tgid).is_ok() {
             // All ones take one away.
             self.watched.add_word(watched_slot(tgid) as usize, u64::MAX);
-            self.bump_epoch();
+            self.begin_epoch();
         }
     }
 
@@ -108,6 +110,20 @@ impl Policies {
         let listener = Listener { service, _pad: 0, sockets };
         let result = self.listeners.insert(key.to_bytes(), listener.to_bytes(), 0);
         self.count(result.is_ok());
+    }
+
+    /// Ports that are listened on now, as far as the kernel has seen, with
+    /// their network namespaces.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(u32, u16)> {
+        let keys = self.listeners.keys().take(MAX_LISTENERS as usize).filter_map(Result::ok);
+        keys.map(ListenerKey::from_bytes).map(|key| (key.netns, key.port)).collect()
+    }
+
+    /// Forgets who listens on a port.
+    pub fn remove_listener(&mut self, netns: u32, port: u16) {
+        // The kernel may have removed it already.
+        let _ = self.listeners.remove(&ListenerKey { netns, port, _pad: 0 }.to_bytes());
     }
 
     /// Entries of each map now.
@@ -144,16 +160,29 @@ impl Policies {
         self.write_control();
     }
 
-    /// Makes the programs judge every task again.
-    pub fn bump_generation(&mut self) {
-        self.values.generation = self.values.generation.wrapping_add(1).max(1);
+    /// Says which lanes are on, before their programs are attached.
+    pub fn set_lanes(&mut self, is_on: impl Fn(Lane) -> bool) {
+        let bit = |lane, bit| if is_on(lane) { bit } else { 0 };
+        self.values.lanes = bit(Lane::Sockets, LANE_SOCKETS) | bit(Lane::Tcp, LANE_TCP);
         self.write_control();
     }
 
-    /// Makes the programs forget waits and calls that have begun: something
-    /// was not seen, or will not be. Call it before lanes are attached again.
-    pub fn bump_epoch(&mut self) {
+    /// Things went unseen, or will: waits and calls that have begun are not
+    /// measured. Call it before lanes are attached again.
+    pub fn begin_epoch(&mut self) {
         self.values.epoch = self.values.epoch.wrapping_add(1);
+        self.write_control();
+    }
+
+    /// Connections went unseen: what is known of them is dropped.
+    pub fn begin_connections(&mut self) {
+        self.values.connections_epoch = self.values.connections_epoch.wrapping_add(1);
+        self.write_control();
+    }
+
+    /// Makes the programs judge every task again.
+    pub fn bump_generation(&mut self) {
+        self.values.generation = self.values.generation.wrapping_add(1).max(1);
         self.write_control();
     }
 
@@ -167,6 +196,7 @@ impl Policies {
         let v = &self.values;
         let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         // The generation last: it makes the rest be looked at.
+        self.control.set_word(3, word(v.lanes, v.connections_epoch));
         self.control.set_word(2, v.ignored_bits);
         self.control.set_word(1, word(v.keep_paths, v.epoch));
         self.control.set_word(0, word(v.generation, v.sample_shift));

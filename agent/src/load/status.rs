@@ -6,9 +6,8 @@ use crate::probes::{Lane, ProgramSpec};
 /// What became of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramState {
-    /// Its lanes are off.
-    Off,
-    /// In the kernel, not attached.
+    /// In the kernel, not attached: its lanes are off, or nothing is attached
+    /// here at all.
     Loaded,
     /// Attached.
     Attached,
@@ -80,7 +79,7 @@ pub fn lane_status(lane: Lane, statuses: &[ProgramStatus], is_attached: bool) ->
     let works = |status: &&ProgramStatus| match status.state {
         ProgramState::Attached => true,
         ProgramState::Loaded => !is_attached,
-        ProgramState::Off | ProgramState::Unavailable { .. } => false,
+        ProgramState::Unavailable { .. } => false,
     };
     let why: Vec<&str> = mine
         .iter()
@@ -89,9 +88,7 @@ pub fn lane_status(lane: Lane, statuses: &[ProgramStatus], is_attached: bool) ->
             _ => None,
         })
         .collect();
-    let state = if own.iter().all(|status| status.state == ProgramState::Off)
-        || (is_attached && own.iter().all(|status| status.state == ProgramState::Loaded))
-    {
+    let state = if is_attached && is_off(&own) {
         LaneState::Off
     } else if mine.iter().all(works) {
         LaneState::Works
@@ -102,6 +99,22 @@ pub fn lane_status(lane: Lane, statuses: &[ProgramStatus], is_attached: bool) ->
         LaneState::Unavailable
     };
     LaneStatus { lane, state, why: why.join("; ") }
+}
+
+/// Whether none of these programs is attached, though some could be.
+fn is_off(own: &[&ProgramStatus]) -> bool {
+    own.iter().all(|status| status.state != ProgramState::Attached)
+        && own.iter().any(|status| status.state == ProgramState::Loaded)
+}
+
+/// Whether there is anything of a lane that can be switched on or off.
+#[must_use]
+pub fn can_switch(lane: Lane, statuses: &[ProgramStatus]) -> bool {
+    let of_lane = |status: &&ProgramStatus| status.spec.lanes == [lane];
+    statuses
+        .iter()
+        .filter(of_lane)
+        .any(|status| matches!(status.state, ProgramState::Loaded | ProgramState::Attached))
 }
 
 #[cfg(test)]
@@ -128,7 +141,12 @@ mod tests {
         check(Lane::Tcp, without("tcp_send_reset"), LaneState::Degraded);
         check(Lane::Sockets, without("sk_data_ready"), LaneState::Unavailable);
         check(Lane::Sockets, |_| missing(), LaneState::Unavailable);
-        check(Lane::Cpu, |_| ProgramState::Off, LaneState::Off);
         check(Lane::Cpu, |_| ProgramState::Loaded, LaneState::Off);
+        // Detached, and some of it would not work anyway.
+        check(
+            Lane::Tcp,
+            |name| if name == "tcp_send_reset" { missing() } else { ProgramState::Loaded },
+            LaneState::Off,
+        );
     }
 }

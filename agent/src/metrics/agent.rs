@@ -18,6 +18,33 @@ const fn own(
 
 use MetricKind::{Counter, Gauge};
 
+/// The kill switch, and crashes.
+pub static LANES_HELD: Metric = own(
+    "strata_agent_lanes_held",
+    "",
+    Gauge,
+    &["reason"],
+    "Whether every lane is held off, by reason: the kill switch, or three crashes in ten minutes.",
+);
+
+/// Whether the file can be used.
+pub static CONFIG_RELOAD_SUCCESSFUL: Metric = own(
+    "strata_agent_config_last_reload_successful",
+    "",
+    Gauge,
+    &[],
+    "Whether the configuration was valid when it was last loaded; if not, the one before is used.",
+);
+
+/// When the configuration in use was loaded.
+pub static CONFIG_RELOAD_TIMESTAMP: Metric = own(
+    "strata_agent_config_last_reload_success_timestamp_seconds",
+    "seconds",
+    Gauge,
+    &[],
+    "When a valid configuration was last loaded, in unix time.",
+);
+
 /// One series a lane and state, 1 for the state that it is in, else 0.
 pub static LANE_STATE: Metric = own(
     "strata_agent_lane_state",
@@ -209,6 +236,7 @@ pub static GOID_UNSUPPORTED: Metric = own(
 /// Every metric of this file, in the order of the reference.
 pub const ALL: &[&Metric] = &[
     &LANE_STATE,
+    &LANES_HELD,
     &PROGRAM_RUNS,
     &PROGRAM_SECONDS,
     &KERNEL_LOSSES,
@@ -224,6 +252,8 @@ pub const ALL: &[&Metric] = &[
     &GOVERNOR_STATE,
     &GOVERNOR_BUDGET,
     &GOVERNOR_USE,
+    &CONFIG_RELOAD_SUCCESSFUL,
+    &CONFIG_RELOAD_TIMESTAMP,
     &SERIES,
     &SERIES_FOLDED,
     &CONTAINERS_OVER_BUDGET,

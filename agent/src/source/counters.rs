@@ -53,7 +53,21 @@ impl Counters {
     /// Connections with state now.
     #[must_use]
     pub fn live_connections(&self) -> u64 {
-        self.live.word(0)
+        // Where an epoch of connections begins, a few may be taken away that
+        // were not counted.
+        u64::try_from(self.live.word(0).cast_signed()).unwrap_or(0)
+    }
+
+    /// No connection has state: a new epoch of connections begins.
+    pub fn clear_live_connections(&self) {
+        self.live.set_word(0, 0);
+    }
+
+    /// Requests filtered of a service.
+    #[must_use]
+    pub fn filtered(&self, service: u16) -> u64 {
+        let at = View::of::<RequestCounters>(&self.requests, service);
+        at.word(offset_of!(RequestCounters, filtered))
     }
 
     /// What was not recorded, by [`agent_common::stats::Loss`].

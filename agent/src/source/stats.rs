@@ -13,8 +13,18 @@ pub struct ProgramCost {
     pub spec: &'static ProgramSpec,
     /// Times that it ran.
     pub runs: u64,
+    /// Times that it was timed.
+    pub timed_runs: u64,
+    /// What the timed runs took, nanoseconds.
+    pub timed_ns: u64,
+}
+
+impl ProgramCost {
     /// What all runs took, nanoseconds, estimated from the timed ones.
-    pub estimated_ns: u64,
+    #[must_use]
+    pub fn estimated_ns(&self) -> u64 {
+        estimate(self.runs, self.timed_runs, self.timed_ns)
+    }
 }
 
 /// The array of statistics.
@@ -49,7 +59,7 @@ impl Stats {
                 timed_ns += cpu_ns;
             }
         }
-        ProgramCost { spec, runs, estimated_ns: estimate(runs, timed_runs, timed_ns) }
+        ProgramCost { spec, runs, timed_runs, timed_ns }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The agent's own health: counters that several tasks add to, and its log.
 
 pub mod log;
+pub mod starts;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use agent_common::limits::MAX_SERVICES;
 
-use crate::event::Malformed;
+use crate::event::{Event, Malformed};
 
 /// Why the agent discarded something against its will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub struct Own {
     /// Requests dropped, by service, for its books.
     dropped_of: Vec<AtomicU64>,
     queue_depth: AtomicU64,
+    /// When a valid configuration was last loaded, unix time, nanoseconds.
+    config_loaded_unix_ns: AtomicU64,
+    /// Whether the last one that was looked at was refused.
+    is_config_refused: AtomicBool,
 }
 
 impl Default for Own {
@@ -51,6 +56,8 @@ impl Default for Own {
             dropped: Default::default(),
             dropped_of: (0..MAX_SERVICES).map(|_| AtomicU64::new(0)).collect(),
             queue_depth: AtomicU64::new(0),
+            config_loaded_unix_ns: AtomicU64::new(0),
+            is_config_refused: AtomicBool::new(false),
         }
     }
 }
@@ -93,6 +100,42 @@ impl Own {
     #[must_use]
     pub fn dropped_requests(&self, service: u16) -> u64 {
         self.dropped_of.get(usize::from(service)).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts what is thrown away because the queue is full.
+    pub fn count_queue_full(&self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Request(request) => {
+                    self.count_dropped(Dropped::QueueFull, 1);
+                    self.count_dropped_request(request.service);
+                }
+                Event::Process(_) | Event::Cgroup(_) => {
+                    self.count_dropped(Dropped::QueueFullChange, 1);
+                }
+            }
+        }
+    }
+
+    /// A valid configuration was loaded.
+    pub fn set_config_loaded(&self, unix_ns: u64) {
+        self.config_loaded_unix_ns.store(unix_ns, Ordering::Relaxed);
+        self.is_config_refused.store(false, Ordering::Relaxed);
+    }
+
+    /// A configuration was refused; the one before stays.
+    pub fn set_config_refused(&self) {
+        self.is_config_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last configuration was valid, and when the last valid one
+    /// was loaded, unix time, nanoseconds.
+    #[must_use]
+    pub fn config_load(&self) -> (bool, u64) {
+        (
+            !self.is_config_refused.load(Ordering::Relaxed),
+            self.config_loaded_unix_ns.load(Ordering::Relaxed),
+        )
     }
 
     /// A service's index is given to another.

@@ -6,19 +6,27 @@
 //! It takes events in order, carries the attributor's decisions to the kernel,
 //! and makes snapshots when somebody asks.
 
+mod regulate;
+
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use agent_common::limits::{
     MAX_CGROUPS, MAX_CONNECTIONS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
 };
 use agent_common::stats::Loss;
 
+use crate::aggregate::budget::{Budget, NodeBudget};
 use crate::aggregate::counters::CounterSeries;
+use crate::aggregate::governor::Governor;
+use crate::aggregate::governor::meter::Meter;
 use crate::aggregate::labels::{Identity, LabelSet};
 use crate::aggregate::requests::RequestSeries;
 use crate::aggregate::snapshot::{Snapshot, Value};
+use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::services::Service;
+use crate::config::Config;
 use crate::event::request::Request;
 use crate::event::{Event, Malformed};
 use crate::load::Loaded;
@@ -31,9 +39,6 @@ use crate::source::counters::Counters;
 use crate::source::stats::Stats;
 use crate::sys::clock;
 use crate::telemetry::{Dropped, Own};
-
-/// Series of errors with an error number of their own, a container.
-const MAX_ERROR_SERIES: usize = 16;
 
 /// What the worker is made of.
 pub struct Parts {
@@ -53,8 +58,17 @@ pub struct Parts {
 
 /// See the module.
 pub struct Worker {
-    parts: Parts,
+    pub(super) parts: Parts,
     series: HashMap<u16, Entry>,
+    node: Rc<NodeBudget>,
+    per_container: u32,
+    /// Requests filtered for services whose index was given to others.
+    filtered_before: u64,
+    pub(super) switches: Switches,
+    /// Lanes that are attached, as far as this kernel takes them.
+    pub(super) attached: [bool; Lane::ALL.len()],
+    pub(super) governor: Governor,
+    pub(super) meter: Meter,
     started_unix_ns: u64,
     kernel: String,
 }
@@ -62,24 +76,40 @@ pub struct Worker {
 /// Series of the service that has an index now.
 struct Entry {
     epoch: u64,
-    identity: Identity,
     requests: RequestSeries,
+    counters: CounterSeries,
     info: Option<LabelSet>,
+    /// `None` while the node's budget has no room for it.
+    budget: Option<Budget>,
 }
 
 impl Worker {
-    /// A worker that has seen nothing.
+    /// A worker that has seen nothing and attached nothing.
     #[must_use]
-    pub fn new(parts: Parts, kernel: String) -> Self {
-        Self { parts, series: HashMap::new(), started_unix_ns: clock::unix_ns(), kernel }
+    pub fn new(parts: Parts, config: &Config, kernel: String) -> Self {
+        Self {
+            parts,
+            series: HashMap::new(),
+            node: NodeBudget::new(config.series.per_node),
+            per_container: config.series.per_container,
+            filtered_before: 0,
+            switches: Switches::new(config),
+            attached: [false; Lane::ALL.len()],
+            governor: Governor::new(config.governor.enabled, config.governor.budget),
+            meter: Meter::new(crate::host::cpus::online()),
+            started_unix_ns: clock::unix_ns(),
+            kernel,
+        }
     }
 
-    /// Finds what is there already, and begins to watch it.
+    /// Attaches the lanes that are on, finds what is there already, and begins
+    /// to watch it.
     ///
     /// # Errors
     ///
     /// If `/proc` or the cgroup tree cannot be read.
     pub fn start(&mut self) -> Result<(), crate::attribution::procfs::Error> {
+        self.attach_wanted();
         self.parts.attributor.scan()?;
         self.apply_changes();
         // Verdicts that were made while there were no policies are stale.
@@ -135,10 +165,13 @@ impl Worker {
     pub fn snapshot(&mut self) -> Snapshot {
         let mut snapshot = Snapshot::new(clock::unix_ns());
         self.refresh_entries();
-        for (service, entry) in &self.series {
-            self.snapshot_service(*service, entry, &mut snapshot);
+        self.admit();
+        for (service, entry) in &mut self.series {
+            let dropped = self.parts.own.dropped_requests(*service);
+            entry.snapshot(*service, &self.parts.counters, dropped, &mut snapshot);
         }
         self.snapshot_own(&mut snapshot);
+        self.snapshot_regulation(&mut snapshot);
         snapshot
     }
 
@@ -148,7 +181,7 @@ impl Worker {
             self.refresh_entries();
         }
         match self.series.get_mut(&service) {
-            Some(entry) => entry.requests.observe(request),
+            Some(entry) => entry.requests.observe(request, entry.budget.as_mut()),
             None => {
                 self.parts.own.count_dropped(Dropped::UnknownService, 1);
                 self.parts.own.count_dropped_request(service);
@@ -156,9 +189,10 @@ impl Worker {
         }
     }
 
-    /// Series exist for every service whose name is known.
+    /// Series exist for every service that serves and whose name is known.
     fn refresh_entries(&mut self) {
-        for (index, service) in self.parts.attributor.services().iter() {
+        let services = self.parts.attributor.services().iter();
+        for (index, service) in services.filter(|(_, service)| service.serves) {
             let is_current =
                 self.series.get(&index).is_some_and(|entry| entry.epoch == service.epoch);
             if is_current {
@@ -170,7 +204,21 @@ impl Worker {
         }
     }
 
-    fn apply_changes(&mut self) {
+    /// Services without a budget get one while the node has room, those that
+    /// were there first before the others.
+    fn admit(&mut self) {
+        let mut waiting: Vec<&mut Entry> =
+            self.series.values_mut().filter(|entry| entry.budget.is_none()).collect();
+        waiting.sort_by_key(|entry| entry.epoch);
+        for entry in waiting {
+            entry.budget = Budget::new(&self.node, self.per_container);
+            if entry.budget.is_none() {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn apply_changes(&mut self) {
         let changes = self.parts.attributor.take_changes();
         if changes.is_empty() {
             return;
@@ -185,7 +233,9 @@ impl Worker {
                 Change::Listener { netns, port, service, sockets } => {
                     policies.set_listener(netns, port, service, sockets);
                 }
+                Change::ListenerGone { netns, port } => policies.remove_listener(netns, port),
                 Change::NewService { service } => {
+                    self.filtered_before += self.parts.counters.filtered(service);
                     self.parts.counters.clear(service);
                     self.parts.own.clear_service(service);
                     self.series.remove(&service);
@@ -193,22 +243,6 @@ impl Worker {
             }
         }
         self.parts.policies.bump_generation();
-    }
-
-    fn snapshot_service(&self, service: u16, entry: &Entry, snapshot: &mut Snapshot) {
-        let counters = &self.parts.counters;
-        let books = counters.requests(service);
-        let dropped = self.parts.own.dropped_requests(service);
-        entry.requests.snapshot(&books, dropped, snapshot);
-        if let Some(info) = &entry.info {
-            snapshot
-                .family(&metrics::workload::CONTAINER_INFO)
-                .push(info.clone(), Value::Gauge(1.0));
-        }
-        let series = CounterSeries { identity: &entry.identity, max_errors: MAX_ERROR_SERIES };
-        series.cpu(&counters.cpu(service), snapshot);
-        series.tcp(&counters.tcp(service), snapshot);
-        series.syscalls(&counters.syscalls(service), snapshot);
     }
 
     fn snapshot_own(&self, snapshot: &mut Snapshot) {
@@ -223,7 +257,7 @@ impl Worker {
         for cost in parts.stats.read() {
             let program = [cost.spec.name];
             counter(snapshot, &own_metrics::PROGRAM_RUNS, &program, cost.runs as f64);
-            let seconds = cost.estimated_ns as f64 / 1e9;
+            let seconds = cost.estimated_ns() as f64 / 1e9;
             counter(snapshot, &own_metrics::PROGRAM_SECONDS, &program, seconds);
         }
         for (reason, count) in Loss::ALL.iter().zip(parts.counters.losses()) {
@@ -232,6 +266,12 @@ impl Worker {
         for reason in Dropped::ALL {
             let count = parts.own.dropped(reason) as f64;
             counter(snapshot, &own_metrics::DROPPED, &[reason.as_str()], count);
+        }
+        let filtered: u64 = (0..MAX_SERVICES as u16).map(|i| parts.counters.filtered(i)).sum();
+        let filtered = (self.filtered_before + filtered) as f64;
+        counter(snapshot, &own_metrics::FILTERED, &["ignored_path"], filtered);
+        for (metric, count) in self.node.folded() {
+            counter(snapshot, &own_metrics::SERIES_FOLDED, &[metric], count as f64);
         }
         for reason in Malformed::ALL {
             let count = parts.own.malformed(reason) as f64;
@@ -274,11 +314,28 @@ impl Worker {
         gauge(snapshot, &own_metrics::BUILD_INFO, &[version, revision, &self.kernel], 1.0);
         let series = snapshot.workload_series() as f64;
         gauge(snapshot, &own_metrics::SERIES, &[], series);
-        let refused = self.parts.attributor.services().refused() as f64;
-        gauge(snapshot, &own_metrics::CONTAINERS_OVER_BUDGET, &[], refused);
+        let waiting = self.series.values().filter(|entry| entry.budget.is_none()).count() as u64;
+        let over = waiting + self.parts.attributor.services().refused();
+        gauge(snapshot, &own_metrics::CONTAINERS_OVER_BUDGET, &[], over as f64);
         for (reason, count) in self.parts.attributor.go_unsupported() {
             gauge(snapshot, &own_metrics::GOID_UNSUPPORTED, &[reason], *count as f64);
         }
+    }
+}
+
+impl Entry {
+    /// Puts the service's series into a snapshot, if it has a budget.
+    fn snapshot(&mut self, index: u16, counters: &Counters, dropped: u64, to: &mut Snapshot) {
+        let Some(budget) = &mut self.budget else { return };
+        self.requests.snapshot(&counters.requests(index), dropped, budget, to);
+        if let Some(info) = &self.info
+            && budget.has(&metrics::workload::CONTAINER_INFO)
+        {
+            to.family(&metrics::workload::CONTAINER_INFO).push(info.clone(), Value::Gauge(1.0));
+        }
+        self.counters.cpu(&counters.cpu(index), budget, to);
+        self.counters.tcp(&counters.tcp(index), budget, to);
+        self.counters.syscalls(&counters.syscalls(index), budget, to);
     }
 }
 
@@ -293,15 +350,21 @@ fn entry_of(service: &Service) -> Option<Entry> {
     Some(Entry {
         epoch: service.epoch,
         requests: RequestSeries::new(identity.clone()),
-        identity,
+        counters: CounterSeries::new(identity),
         info,
+        budget: None,
     })
 }
 
-fn gauge(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {
+pub(super) fn gauge(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {
     snapshot.family(metric).push(LabelSet::new(metric, None, values), Value::Gauge(value));
 }
 
-fn counter(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {
+pub(super) fn counter(
+    snapshot: &mut Snapshot,
+    metric: &'static Metric,
+    values: &[&str],
+    value: f64,
+) {
     snapshot.family(metric).push(LabelSet::new(metric, None, values), Value::Counter(value));
 }

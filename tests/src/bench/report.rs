@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::budget::{self, Budget};
+use super::conditions::QUIET;
 use super::fleet::{CONTAINERS, Fleet, SERVING};
 use super::lanes::{self, LaneSet};
 use super::micro::{Costs, Who};
@@ -24,6 +25,8 @@ pub const NODE: f64 = 5_000.0;
 pub struct Findings {
     /// Where and when.
     pub conditions: String,
+    /// Share of all CPUs that other processes used meanwhile, 0 to 1.
+    pub others: f64,
     /// The micro method.
     pub micro: Vec<Costs>,
     /// The macro method.
@@ -159,6 +162,16 @@ impl Findings {
              lie apart (nine of ten).\nServer, client and agent share one machine at nice -20, the \
              network is loopback; the governor is off.\n\n",
         );
+        let percent = number(self.others * 100.0);
+        if self.others > QUIET {
+            let _ = writeln!(
+                out,
+                "**Other processes used {percent} % of the CPUs meanwhile, and their sockets count \
+                 as runs of kernel programs: do not trust these numbers.**\n"
+            );
+        } else {
+            let _ = writeln!(out, "Other processes used {percent} % of the CPUs meanwhile.\n");
+        }
         let missing = self.missing();
         if !missing.is_empty() {
             let names = missing.join(", ");

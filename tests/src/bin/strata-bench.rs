@@ -57,6 +57,7 @@ fn measure(options: &Options) -> anyhow::Result<Findings> {
     anyhow::ensure!(apps::has_go(), "the bench needs Go");
 
     let conditions = conditions::describe();
+    let before = conditions::Ticks::now().context("reading /proc/stat")?;
     // Whatever else this machine does disturbs all of it less; all that is
     // measured inherits it alike.
     sys::take_precedence().context("taking precedence over other processes")?;
@@ -90,8 +91,10 @@ fn measure(options: &Options) -> anyhow::Result<Findings> {
     let visible = response::visible(effort, &say)?;
     let fleet = fleet::run(effort, &say)?;
     say("done");
+    let after = conditions::Ticks::now().context("reading /proc/stat")?;
     Ok(Findings {
         conditions,
+        others: after.of_others_since(before),
         micro,
         pairs,
         programs,

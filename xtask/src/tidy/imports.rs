@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_room_is_not_the_room() {
-        let path = "agent/src/export/prometheus.rs";
+        let path = "agent/src/admin/server.rs";
         assert!(!is_refused(path, "use crate::aggregate::snapshot::Snapshot;"));
         assert!(is_refused(path, "use crate::aggregate::Worker;"));
         assert!(is_refused(path, "use crate::aggregate;"));

@@ -1,12 +1,13 @@
 //! `sk_data_ready`: the moment data becomes readable.
 
+use agent_common::policy::LANE_TCP;
 use agent_common::stats::Program;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::kernel::sock::{Sock, state};
-use crate::{connections, globals, stats};
+use crate::{connections, filter, stats};
 
 // match-proto: v6.3..: void sk_data_ready(const struct sock *sk)
 #[btf_tracepoint(function = "sk_data_ready")]
@@ -23,7 +24,7 @@ fn ready(ctx: &BtfTracePointContext) {
     if sk.state() == state::LISTEN || conn.ready_ns != 0 {
         return;
     }
-    if conn.is_accepted == 0 && globals::HAS_TCP_LANE.load() != 0 && sk.has_socket() {
+    if conn.is_accepted == 0 && filter::has_lane(LANE_TCP) && sk.has_socket() {
         conn.is_accepted_at_ready = 1;
     }
     // SAFETY: a helper without arguments.

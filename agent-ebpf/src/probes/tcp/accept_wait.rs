@@ -3,17 +3,18 @@
 //! Apart from the hooks, since several of them may be the first to know.
 
 use agent_common::conn::{Conn, NO_WAIT};
+use agent_common::policy::LANE_TCP;
 use agent_common::stats::Loss;
 
 use super::counters;
 use crate::kernel::sock::Sock;
 use crate::maps::ACCEPTED;
-use crate::{globals, histogram, stats};
+use crate::{filter, histogram, stats};
 
 /// At a read or write: the first one takes the wait, exact or estimated.
 #[inline(always)]
 pub(crate) fn at_io(sk: Sock, conn: &mut Conn, now_ns: u64) {
-    if globals::HAS_TCP_LANE.load() == 0 || conn.is_accepted != 0 {
+    if !filter::has_lane(LANE_TCP) || conn.is_accepted != 0 {
         return;
     }
     // First, so that a second thread finds it done.

@@ -4,12 +4,13 @@
 
 use agent_common::conn::{Conn, ROLE_CLIENT};
 use agent_common::counter::tcp::{CONNECT_OK, connect_failure};
+use agent_common::policy::LANE_TCP;
 use agent_common::stats::Loss;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::counters;
 use crate::kernel::sock::Sock;
-use crate::{atomic, connections, globals, histogram, stats};
+use crate::{atomic, connections, filter, histogram, stats};
 
 /// The handshake is complete.
 #[inline(always)]
@@ -44,7 +45,7 @@ pub(crate) fn failed(sk: Sock) {
 /// The connection, if its connect was seen to begin.
 #[inline(always)]
 fn begun(sk: Sock) -> Option<&'static mut Conn> {
-    if globals::HAS_TCP_LANE.load() == 0 {
+    if !filter::has_lane(LANE_TCP) {
         return None;
     }
     let conn = connections::find(sk)?;

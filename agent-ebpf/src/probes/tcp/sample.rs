@@ -4,16 +4,17 @@
 //! request, at a client's send, in the sweep, and when the socket goes.
 
 use agent_common::conn::{Conn, ROLE_SERVER};
+use agent_common::policy::LANE_TCP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::{accept_wait, retransmits, scope_counters};
 use crate::kernel::sock::{Sock, Tcp};
-use crate::{atomic, globals, histogram};
+use crate::{atomic, filter, globals, histogram};
 
 /// Looks at a connection if the last look is long enough ago.
 #[inline(always)]
 pub(crate) fn take(sk: Sock, conn: &mut Conn, now_ns: u64) {
-    if globals::HAS_TCP_LANE.load() == 0 || !conn.may_sample(now_ns) {
+    if !filter::has_lane(LANE_TCP) || !conn.may_sample(now_ns) {
         return;
     }
     look(sk, conn, now_ns, 0);
@@ -25,7 +26,7 @@ pub(crate) fn take(sk: Sock, conn: &mut Conn, now_ns: u64) {
 #[inline(always)]
 pub(crate) fn sweep(sk: Sock, conn: &mut Conn, now_ns: u64) {
     let idle_ns = globals::SWEEP_IDLE_NS.load();
-    if globals::HAS_TCP_LANE.load() == 0
+    if !filter::has_lane(LANE_TCP)
         || now_ns < conn.sampled_ns + idle_ns
         || now_ns < conn.opened_ns + idle_ns
     {
@@ -40,7 +41,7 @@ pub(crate) fn sweep(sk: Sock, conn: &mut Conn, now_ns: u64) {
 /// The socket goes: the last look.
 #[inline(always)]
 pub(crate) fn last(sk: Sock, conn: &mut Conn) {
-    if globals::HAS_TCP_LANE.load() == 0 {
+    if !filter::has_lane(LANE_TCP) {
         return;
     }
     // SAFETY: a helper without arguments.

@@ -32,16 +32,20 @@ pub fn table(found: &Examination, verdict: &Verdict, out: &mut dyn Write) -> io:
     }
     writeln!(out)?;
     writeln!(out, "LANE      STATE        WHY")?;
+    let mut said = "";
     for lane in &verdict.lanes {
-        let line = format!("{:8}  {:11}  {}", lane.lane.as_str(), lane.state.as_str(), lane.reason);
+        // What stops the whole agent is said once.
+        let is_said = !lane.reason.is_empty() && lane.reason == said;
+        let reason = if is_said { "the same" } else { &lane.reason };
+        said = &lane.reason;
+        let line = format!("{:8}  {:11}  {reason}", lane.lane.as_str(), lane.state.as_str());
         writeln!(out, "{}", line.trim_end())?;
-        if !lane.action.is_empty() {
+        if !lane.action.is_empty() && !is_said {
             writeln!(out, "{:21}  -> {}", "", lane.action)?;
         }
     }
-    match &found.programs {
-        Ok(programs) => programs_table(programs, out)?,
-        Err(reason) => writeln!(out, "\nno program could be loaded: {reason}")?,
+    if let Ok(programs) = &found.programs {
+        programs_table(programs, out)?;
     }
     if verdict.obstacle.is_none() {
         writeln!(out, "\nThe agent can run here.")?;
@@ -132,7 +136,6 @@ fn lane_object(lane: &LaneVerdict) -> Value {
 /// A program's state and reason, in the words of the output.
 fn state(program: &Program) -> (&'static str, &str) {
     match &program.status.state {
-        ProgramState::Off => ("off", "its lanes are switched off"),
         ProgramState::Loaded | ProgramState::Attached => ("loads", ""),
         ProgramState::Unavailable { why } => ("unavailable", why),
     }
@@ -164,6 +167,16 @@ mod tests {
         assert!(text.contains("1234"), "{text}");
         assert!(text.ends_with("The agent can run here.\n"), "{text}");
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    }
+
+    #[test]
+    fn what_stops_everything_is_said_once() {
+        let mut found = examined(|_| false);
+        found.btf_error = Some("no BTF here".to_owned());
+        let text = printed(&found, table);
+        assert_eq!(text.matches("unavailable  no BTF here").count(), 1, "{text}");
+        assert_eq!(text.matches("unavailable  the same").count(), Lane::ALL.len() - 1);
+        assert!(!text.contains("can run here"));
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn obstacle(found: &Examination) -> Option<Obstacle> {
         return obstacle(reason.clone(), "mount the cgroup hierarchy, or set cgroup_root");
     }
     if let Err(reason) = &found.programs {
-        return obstacle(reason.clone(), REPORT);
+        return obstacle(reason.clone(), "if that says nothing to you, report it with this output");
     }
     None
 }
@@ -248,7 +248,7 @@ pub(super) mod tests {
         let mut found = host(|_| false);
         found.lanes = [false; Lane::ALL.len()];
         if let Ok(programs) = &mut found.programs {
-            programs.iter_mut().for_each(|program| program.status.state = ProgramState::Off);
+            programs.iter_mut().for_each(|program| program.status.state = ProgramState::Loaded);
         }
         let verdict = verdict(&found);
         assert_eq!(verdict.obstacle, None);

@@ -1,0 +1,398 @@
+//! How many series a container and the node may have, and who may take them.
+//!
+//! Separate because the promise is on sums, over metrics that know nothing of
+//! each other. Series are granted and never taken back while the container
+//! lives: a label value that came and went would look like a counter that was
+//! reset.
+//!
+//! A container's budget is, in this order: what every container has; room for
+//! the values that others are folded into; what each group of metrics is sure
+//! of; and the rest, first come, first served. What error numbers may take ends
+//! before the rest does, so they are folded first.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::metrics::workload::{
+    CONTAINER_INFO, CPU_THROTTLED, HTTP_SERVER_REQUEST_DURATION, OFF_CPU, REQUESTS,
+    RUNQUEUE_LATENCY, SYSCALL, SYSCALL_ERRORS, TCP_ACCEPT_WAIT, TCP_CONNECT, TCP_CONNECTS,
+    TCP_RESETS, TCP_RTT, TURN_DURATION,
+};
+use crate::metrics::{CLASSIC_SERIES, CONTAINER_BUDGET, Metric, SUMMARY_SERIES};
+
+/// Series of one set of labels of requests.
+pub const REQUEST_SET: u32 = CLASSIC_SERIES;
+/// Series of one scope: segments, retransmits by kind, RTT, jitter.
+pub const SCOPE_SET: u32 = 1 + 3 + 2 * SUMMARY_SERIES;
+/// Series of one class of system calls: time, calls, and the errors that have
+/// no number of their own.
+pub const CLASS_SET: u32 = 3;
+
+/// What every container has, the most needed first: of a budget that is too
+/// small, what comes first is exported.
+const FIXED: [(&Metric, u32); 8] = [
+    (&REQUESTS, 5),
+    (&CONTAINER_INFO, 1),
+    (&RUNQUEUE_LATENCY, CLASSIC_SERIES),
+    (&OFF_CPU, agent_common::counter::cpu::OFF_CPU_REASONS as u32),
+    (&CPU_THROTTLED, 1),
+    (&TCP_RESETS, 2),
+    (&TCP_ACCEPT_WAIT, SUMMARY_SERIES),
+    (&TCP_CONNECT, SUMMARY_SERIES),
+];
+
+/// Metrics whose values may be folded.
+pub const FOLDABLE: [&Metric; 6] = [
+    &HTTP_SERVER_REQUEST_DURATION,
+    &TURN_DURATION,
+    &SYSCALL,
+    &SYSCALL_ERRORS,
+    &TCP_RTT,
+    &TCP_CONNECTS,
+];
+
+/// Of the rest, what error numbers leave to others.
+const KEPT_FROM_ERRNOS: u32 = 10;
+
+/// Metrics that share a part of the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// HTTP requests and turns.
+    Requests,
+    /// What has a scope or a result.
+    Network,
+    /// System calls.
+    Syscalls,
+}
+
+impl Group {
+    const ALL: [Self; 3] = [Self::Requests, Self::Network, Self::Syscalls];
+
+    /// Series of the set of labels that the others are folded into.
+    const fn fold(self) -> u32 {
+        match self {
+            Self::Requests => REQUEST_SET,
+            Self::Network => SCOPE_SET,
+            Self::Syscalls => CLASS_SET,
+        }
+    }
+
+    /// Series that it is sure of, of the default budget; `fold` is in it.
+    const fn share(self) -> u32 {
+        match self {
+            Self::Requests => 3 * REQUEST_SET,
+            Self::Network => SCOPE_SET,
+            Self::Syscalls => 3 * CLASS_SET,
+        }
+    }
+}
+
+/// The node's series, shared by its containers.
+#[derive(Debug)]
+pub struct NodeBudget {
+    left: Cell<u32>,
+    folded: RefCell<BTreeMap<&'static str, u64>>,
+}
+
+impl NodeBudget {
+    /// `per_node` series for all containers.
+    #[must_use]
+    pub fn new(per_node: u32) -> Rc<Self> {
+        let folded = FOLDABLE.iter().map(|metric| (metric.name, 0)).collect();
+        Rc::new(Self { left: Cell::new(per_node), folded: RefCell::new(folded) })
+    }
+
+    /// Values folded so far, by metric.
+    #[must_use]
+    pub fn folded(&self) -> Vec<(&'static str, u64)> {
+        self.folded.borrow().iter().map(|(name, count)| (*name, *count)).collect()
+    }
+
+    fn take(&self, series: u32) -> bool {
+        let left = self.left.get().checked_sub(series);
+        if let Some(left) = left {
+            self.left.set(left);
+        }
+        left.is_some()
+    }
+
+    fn give(&self, series: u32) {
+        self.left.set(self.left.get().saturating_add(series));
+    }
+}
+
+/// What a group has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    used: u32,
+    /// It is sure of this many, used ones included.
+    sure: u32,
+    /// Room kept for what others are folded into, until it is used.
+    fold: u32,
+}
+
+impl Account {
+    /// What others must leave to it.
+    const fn claim(&self) -> u32 {
+        let rest = self.sure.saturating_sub(self.used);
+        if rest > self.fold { rest } else { self.fold }
+    }
+}
+
+/// One container's series. What it has goes back to the node when it is
+/// dropped.
+#[derive(Debug)]
+pub struct Budget {
+    node: Rc<NodeBudget>,
+    max: u32,
+    fixed: u32,
+    errnos: u32,
+    /// Metrics of [`FIXED`] that there was no room for.
+    without: Vec<&'static Metric>,
+    groups: [Account; Group::ALL.len()],
+    /// What it holds of the node's.
+    held: u32,
+}
+
+impl Budget {
+    /// A container's budget of at most `max` series. `None` if the node has no
+    /// room for another container.
+    #[must_use]
+    pub fn new(node: &Rc<NodeBudget>, max: u32) -> Option<Self> {
+        let mut budget = Self {
+            node: Rc::clone(node),
+            max,
+            fixed: 0,
+            errnos: 0,
+            without: Vec::new(),
+            groups: Default::default(),
+            held: 0,
+        };
+        let mut left = max;
+        let mut fits = |series: u32| match left.checked_sub(series) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        };
+        for (metric, series) in FIXED {
+            if fits(series) {
+                budget.fixed += series;
+            } else {
+                budget.without.push(metric);
+            }
+        }
+        for (group, account) in Group::ALL.into_iter().zip(&mut budget.groups) {
+            if fits(group.fold()) {
+                account.fold = group.fold();
+            }
+        }
+        for (group, account) in Group::ALL.into_iter().zip(&mut budget.groups) {
+            // Whole sets of labels only.
+            let share = u64::from(group.share()) * u64::from(max) / u64::from(CONTAINER_BUDGET);
+            let sets = u32::try_from(share).unwrap_or(u32::MAX) / group.fold();
+            let sure = sets * group.fold();
+            if account.fold > 0 && sure > account.fold && fits(sure - account.fold) {
+                account.sure = sure;
+            }
+        }
+        let held = budget.fixed + budget.groups.iter().map(|account| account.fold).sum::<u32>();
+        if !node.take(held) {
+            return None;
+        }
+        budget.held = held;
+        Some(budget)
+    }
+
+    /// Whether a metric that every container has is exported.
+    #[must_use]
+    pub fn has(&self, metric: &'static Metric) -> bool {
+        !self.without.iter().any(|without| std::ptr::eq(*without, metric))
+    }
+
+    /// Grants a set of labels of so many series, or not.
+    pub fn grant(&mut self, group: Group, series: u32) -> bool {
+        let mut groups = self.groups;
+        if let Some(account) = groups.get_mut(group as usize) {
+            account.used = account.used.saturating_add(series);
+        }
+        let is_granted = self.take(groups, 0, series);
+        if is_granted {
+            self.groups = groups;
+        }
+        is_granted
+    }
+
+    /// Grants a series to an error number, or not.
+    pub fn grant_errno(&mut self) -> bool {
+        // Not from what system calls are sure of: that is for their classes.
+        let is_granted = self.take(self.groups, 1 + KEPT_FROM_ERRNOS, 1);
+        self.errnos += u32::from(is_granted);
+        is_granted
+    }
+
+    /// Grants the set of labels that a group's others are folded into; to be
+    /// asked once. Not granted only where the budget is too small for it.
+    pub fn grant_fold(&mut self, group: Group) -> bool {
+        let Some(account) = self.groups.get_mut(group as usize) else { return false };
+        let fold = std::mem::take(&mut account.fold);
+        if fold > 0 {
+            account.used += fold;
+            return true;
+        }
+        self.grant(group, group.fold())
+    }
+
+    /// Counts a value that was folded.
+    pub fn count_folded(&self, metric: &'static Metric) {
+        *self.node.folded.borrow_mut().entry(metric.name).or_insert(0) += 1;
+    }
+
+    /// Series granted.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.fixed + self.errnos + self.groups.iter().map(|account| account.used).sum::<u32>()
+    }
+
+    /// Takes series from the node if the groups with what they are sure of, and
+    /// so many more, are within the maximum.
+    fn take(&mut self, groups: [Account; Group::ALL.len()], more: u32, series: u32) -> bool {
+        let wanted = groups
+            .iter()
+            .map(|account| account.used.saturating_add(account.claim()))
+            .fold(self.fixed + self.errnos + more, u32::saturating_add);
+        let is_taken = wanted <= self.max && self.node.take(series);
+        if is_taken {
+            self.held += series;
+        }
+        is_taken
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.node.give(self.held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metrics::all;
+
+    fn budget(max: u32) -> Budget {
+        Budget::new(&NodeBudget::new(1_000_000), max).unwrap()
+    }
+
+    #[test]
+    fn every_metric_of_a_workload_is_in_the_plan() {
+        // Those that are granted together with another of their group.
+        let together = [
+            "strata_syscalls",
+            "strata_tcp_jitter_seconds",
+            "strata_tcp_segments_sent",
+            "strata_tcp_retransmits",
+        ];
+        for metric in all().filter(|metric| metric.has_identity) {
+            let is_planned = FIXED.iter().any(|(fixed, _)| std::ptr::eq(*fixed, metric))
+                || FOLDABLE.iter().any(|foldable| std::ptr::eq(*foldable, metric))
+                || together.contains(&metric.name);
+            assert!(is_planned, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_default_has_room_for_everything_and_three_sets_of_requests() {
+        let mut budget = budget(CONTAINER_BUDGET);
+        assert!(FIXED.iter().all(|(metric, _)| budget.has(metric)));
+        // As greedy as others may be.
+        while budget.grant(Group::Network, SCOPE_SET) {}
+        while budget.grant(Group::Syscalls, CLASS_SET) {}
+        while budget.grant(Group::Network, 1) {}
+        let sets = std::iter::repeat_with(|| budget.grant(Group::Requests, REQUEST_SET));
+        assert_eq!(sets.take_while(|granted| *granted).count(), 2);
+        for group in Group::ALL {
+            assert!(budget.grant_fold(group));
+        }
+        assert_eq!(budget.used(), CONTAINER_BUDGET);
+    }
+
+    #[test]
+    fn error_numbers_are_folded_before_anything_else() {
+        let mut budget = budget(CONTAINER_BUDGET);
+        while budget.grant_errno() {}
+        assert!(budget.grant(Group::Network, SCOPE_SET));
+        assert!(!budget.grant_errno());
+    }
+
+    #[test]
+    fn the_smallest_budget_keeps_the_books() {
+        let mut budget = budget(10);
+        assert!(budget.has(&REQUESTS) && !budget.has(&RUNQUEUE_LATENCY));
+        assert!(!budget.grant(Group::Requests, REQUEST_SET));
+        assert!(budget.used() <= 10);
+    }
+
+    #[test]
+    fn who_was_there_first_stays_and_gives_back_at_the_end() {
+        let node = NodeBudget::new(150);
+        let first = Budget::new(&node, 120).unwrap();
+        let second = Budget::new(&node, 120).unwrap();
+        assert!(Budget::new(&node, 120).is_none());
+        drop(first);
+        assert!(Budget::new(&node, 120).is_some());
+        drop(second);
+        assert_eq!(node.left.get(), 150);
+    }
+
+    /// What a container may ask for: an error number, what is folded into, or a
+    /// set of labels.
+    fn ask(budget: &mut Budget, what: u8, has_folded: &mut [bool; 3]) {
+        let group = Group::ALL[usize::from(what) % 3];
+        match what / 3 {
+            0 => drop(budget.grant_errno()),
+            1 if !has_folded[group as usize] => {
+                has_folded[group as usize] = true;
+                budget.grant_fold(group);
+            }
+            2 => drop(budget.grant(group, 1)),
+            _ => drop(budget.grant(group, group.fold())),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_sum_is_ever_exceeded(
+            per_container in 10..400_u32,
+            per_node in 100..2_000_u32,
+            asks in prop::collection::vec((0..20_usize, 0..12_u8), 0..400),
+        ) {
+            let node = NodeBudget::new(per_node);
+            let mut containers: Vec<Option<(Budget, [bool; 3])>> = Vec::new();
+            for (container, what) in asks {
+                if container >= containers.len() {
+                    containers.push(Budget::new(&node, per_container).map(|budget| (budget, [false; 3])));
+                } else if let Some((budget, has_folded)) = &mut containers[container] {
+                    ask(budget, what, has_folded);
+                }
+                let used = containers.iter().flatten().map(|(budget, _)| budget.used());
+                prop_assert!(used.clone().all(|used| used <= per_container));
+                prop_assert!(used.sum::<u32>() <= per_node);
+            }
+            // What others are folded into is there whenever it was reserved.
+            for (mut budget, has_folded) in containers.into_iter().flatten() {
+                for group in Group::ALL {
+                    if !has_folded[group as usize] && budget.groups[group as usize].fold > 0 {
+                        prop_assert!(budget.grant_fold(group));
+                    }
+                }
+                prop_assert!(budget.used() <= per_container);
+            }
+            prop_assert_eq!(node.left.get(), per_node);
+        }
+    }
+}

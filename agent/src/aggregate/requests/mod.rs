@@ -1,0 +1,302 @@
+//! Series of one service's requests: the event path's half of aggregation.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use agent_common::conn::Protocol;
+use agent_common::counter::requests::RequestCounters;
+use agent_common::head::Method;
+use agent_common::histogram::{CLASSIC_BUCKETS, Histogram, REQUEST_EDGES_NS, classic_index};
+
+use crate::aggregate::budget::{Budget, Group, REQUEST_SET};
+use crate::aggregate::histogram::HistogramValue;
+use crate::aggregate::labels::{Identity, LabelSet};
+use crate::aggregate::snapshot::{Snapshot, Value};
+use crate::event::request::Request;
+use crate::metrics::Metric;
+use crate::metrics::workload::{HTTP_SERVER_REQUEST_DURATION, REQUESTS, TURN_DURATION};
+
+/// Label sets of HTTP requests that a service may have. Real APIs have about
+/// ten; a hostile one could make 600 statuses times 11 methods.
+const MAX_HTTP_SETS: usize = 32;
+/// Label sets of turns: ports that a service listens on.
+const MAX_TURN_SETS: usize = 8;
+/// Folded label sets that are told apart in order to count them; more are as
+/// good as these.
+const MAX_FOLDED: usize = 256;
+
+/// Why a request failed, as `error_type` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Failure {
+    /// It did not.
+    None,
+    /// A status of 500 or more: the status itself.
+    Status(u16),
+    /// The connection ended before a response.
+    Aborted,
+}
+
+/// What tells two HTTP series of a service apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct HttpKey {
+    method: Method,
+    status: u16,
+    failure: Failure,
+}
+
+impl HttpKey {
+    fn of(request: &Request) -> Self {
+        let failure = match request.status {
+            _ if request.is_aborted() => Failure::Aborted,
+            status @ 500.. => Failure::Status(status),
+            _ => Failure::None,
+        };
+        Self { method: request.method, status: request.status, failure }
+    }
+
+    /// Where requests beyond the bounds, and sampled-out ones, are counted.
+    const REST: Self = Self { method: Method::Other, status: 0, failure: Failure::None };
+}
+
+/// Durations of one label set.
+#[derive(Debug)]
+struct Observed {
+    labels: LabelSet,
+    durations: Histogram,
+    classic: [u64; CLASSIC_BUCKETS],
+    /// What the kernel counted besides, as of the last snapshot.
+    sampled: Option<Box<(Histogram, [u64; CLASSIC_BUCKETS])>>,
+}
+
+impl Observed {
+    fn new(labels: LabelSet) -> Box<Self> {
+        let classic = [0; CLASSIC_BUCKETS];
+        Box::new(Self { labels, durations: Histogram::new(), classic, sampled: None })
+    }
+
+    fn observe(&mut self, wall_ns: u64) {
+        self.durations.observe(wall_ns);
+        if let Some(bucket) = self.classic.get_mut(classic_index(wall_ns, &REQUEST_EDGES_NS)) {
+            *bucket += 1;
+        }
+    }
+
+    fn value(&self) -> Value {
+        let (mut durations, mut classic) = (self.durations, self.classic);
+        if let Some(sampled) = &self.sampled {
+            durations.merge(&sampled.0);
+            for (sum, count) in classic.iter_mut().zip(sampled.1) {
+                *sum += count;
+            }
+        }
+        Value::Histogram(Arc::new(HistogramValue { durations, classic: Some(classic) }))
+    }
+}
+
+/// What tells two label sets of requests apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Http(HttpKey),
+    Turn(Protocol, u16),
+}
+
+impl Key {
+    fn of(request: &Request) -> Self {
+        if request.protocol == Protocol::Http1 {
+            Self::Http(HttpKey::of(request))
+        } else {
+            Self::Turn(request.protocol, request.local.1)
+        }
+    }
+
+    const fn metric(self) -> &'static Metric {
+        match self {
+            Self::Http(_) => &HTTP_SERVER_REQUEST_DURATION,
+            Self::Turn(..) => &TURN_DURATION,
+        }
+    }
+}
+
+/// Requests of one metric.
+#[derive(Debug)]
+struct Sets<K> {
+    /// Label sets of their own.
+    own: HashMap<K, Box<Observed>>,
+    /// All others together.
+    rest: Option<Box<Observed>>,
+    /// Whether the rest has series; decided when it is first shown. There is
+    /// room for one rest: a service that has so many kinds of both HTTP and
+    /// turns that it needs two may be without the second.
+    has_rest: Option<bool>,
+}
+
+impl<K> Sets<K> {
+    fn new() -> Self {
+        Self { own: HashMap::new(), rest: None, has_rest: None }
+    }
+
+    fn snapshot(&mut self, metric: &'static Metric, budget: &mut Budget, snapshot: &mut Snapshot) {
+        let mut shown: Vec<&Observed> = self.own.values().map(|observed| &**observed).collect();
+        if let Some(rest) = &self.rest {
+            let has_rest = self.has_rest.get_or_insert_with(|| budget.grant_fold(Group::Requests));
+            shown.extend(has_rest.then_some(&**rest));
+        }
+        let family = snapshot.family(metric);
+        for observed in shown {
+            family.push(observed.labels.clone(), observed.value());
+        }
+    }
+}
+
+/// Requests of one service.
+#[derive(Debug)]
+pub struct RequestSeries {
+    identity: Identity,
+    outcomes: [LabelSet; OUTCOMES.len()],
+    http: Sets<HttpKey>,
+    turns: Sets<(Protocol, u16)>,
+    exported: u64,
+    folded: HashSet<Key>,
+}
+
+/// What becomes of requests, in the order of the books.
+const OUTCOMES: [&str; 5] = ["exported", "sampled", "filtered", "dropped", "lost"];
+
+impl RequestSeries {
+    /// A service without requests.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        let outcomes = OUTCOMES.map(|name| LabelSet::new(&REQUESTS, Some(&identity), &[name]));
+        let (http, turns) = (Sets::new(), Sets::new());
+        Self { identity, outcomes, http, turns, exported: 0, folded: HashSet::new() }
+    }
+
+    /// Counts a request. Without a budget, which a container beyond the node's
+    /// does not have, it is counted with all others.
+    pub fn observe(&mut self, request: &Request, budget: Option<&mut Budget>) {
+        self.exported += 1;
+        let key = Key::of(request);
+        self.set(key, budget).observe(request.wall_ns());
+    }
+
+    /// Requests counted one by one.
+    #[must_use]
+    pub const fn exported(&self) -> u64 {
+        self.exported
+    }
+
+    /// Puts the series into a snapshot, with what the kernel counted of the
+    /// requests that it did not hand over.
+    pub fn snapshot(
+        &mut self,
+        books: &RequestCounters,
+        dropped: u64,
+        budget: &mut Budget,
+        snapshot: &mut Snapshot,
+    ) {
+        if books.sampled > 0 {
+            self.merge_sampled(books);
+        }
+        self.http.snapshot(&HTTP_SERVER_REQUEST_DURATION, budget, snapshot);
+        self.turns.snapshot(&TURN_DURATION, budget, snapshot);
+        let counts = [self.exported, books.sampled, books.filtered, dropped, books.lost];
+        let family = snapshot.family(&REQUESTS);
+        for (labels, count) in self.outcomes.iter().zip(counts) {
+            family.push(labels.clone(), Value::Counter(count as f64));
+        }
+    }
+
+    /// Requests that the kernel only counted have a duration, but neither
+    /// method nor status: they are counted with the rest.
+    fn merge_sampled(&mut self, books: &RequestCounters) {
+        // A service that never spoke HTTP did not do so here either.
+        let is_begun = self.turns.rest.as_ref().is_some_and(|rest| rest.sampled.is_some());
+        let has_http = !self.http.own.is_empty() || self.http.rest.is_some();
+        let is_turns = is_begun || (!has_http && !self.turns.own.is_empty());
+        let rest = if is_turns { self.turn_rest() } else { self.http_rest() };
+        rest.sampled = Some(Box::new((books.sampled_durations, books.sampled_classic)));
+    }
+
+    /// Where requests with this key are counted.
+    fn set(&mut self, key: Key, budget: Option<&mut Budget>) -> &mut Observed {
+        let (is_known, is_full) = match key {
+            Key::Http(key) => {
+                (self.http.own.contains_key(&key), self.http.own.len() >= MAX_HTTP_SETS)
+            }
+            Key::Turn(protocol, port) => {
+                let own = &self.turns.own;
+                (own.contains_key(&(protocol, port)), own.len() >= MAX_TURN_SETS)
+            }
+        };
+        if key == Key::Http(HttpKey::REST) {
+            return self.http_rest();
+        }
+        // What was folded once stays so: its series would begin too late.
+        let is_own = is_known
+            || budget.is_some_and(|budget| {
+                let is_granted = !is_full
+                    && !self.folded.contains(&key)
+                    && budget.grant(Group::Requests, REQUEST_SET);
+                if !is_granted && self.folded.len() < MAX_FOLDED && self.folded.insert(key) {
+                    budget.count_folded(key.metric());
+                }
+                is_granted
+            });
+        let identity = &self.identity;
+        match key {
+            Key::Http(key) if is_own => self
+                .http
+                .own
+                .entry(key)
+                .or_insert_with(|| Observed::new(http_labels(identity, &key))),
+            Key::Http(_) => self.http_rest(),
+            Key::Turn(protocol, port) if is_own => self
+                .turns
+                .own
+                .entry((protocol, port))
+                .or_insert_with(|| Observed::new(turn_labels(identity, protocol, port))),
+            Key::Turn(..) => self.turn_rest(),
+        }
+    }
+
+    fn http_rest(&mut self) -> &mut Observed {
+        let identity = &self.identity;
+        let make = || Observed::new(http_labels(identity, &HttpKey::REST));
+        self.http.rest.get_or_insert_with(make)
+    }
+
+    fn turn_rest(&mut self) -> &mut Observed {
+        let values = ["_other"; 2];
+        let identity = &self.identity;
+        let make = || Observed::new(LabelSet::new(&TURN_DURATION, Some(identity), &values));
+        self.turns.rest.get_or_insert_with(make)
+    }
+}
+
+fn turn_labels(identity: &Identity, protocol: Protocol, port: u16) -> LabelSet {
+    let values = [protocol_name(protocol), &port.to_string()];
+    LabelSet::new(&TURN_DURATION, Some(identity), &values)
+}
+
+fn http_labels(identity: &Identity, key: &HttpKey) -> LabelSet {
+    let status = if key.status == 0 { String::new() } else { key.status.to_string() };
+    let error = match key.failure {
+        Failure::None => String::new(),
+        Failure::Status(status) => status.to_string(),
+        Failure::Aborted => "client_disconnected".to_owned(),
+    };
+    let values = [key.method.as_str(), &status, "http", &error, ""];
+    LabelSet::new(&HTTP_SERVER_REQUEST_DURATION, Some(identity), &values)
+}
+
+const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls => "tls",
+        Protocol::Http2 => "http2",
+        Protocol::Http1 => "http",
+        Protocol::Unknown | Protocol::Opaque => "tcp",
+    }
+}
+
+#[cfg(test)]
+mod tests;

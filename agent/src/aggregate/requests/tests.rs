@@ -1,0 +1,210 @@
+//! Law 3, the books: every finished request is in exactly one outcome, and
+//! those that were exported or sampled are in the histograms, folded or not.
+
+use std::net::Ipv6Addr;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::aggregate::budget::NodeBudget;
+use crate::event::Event;
+use crate::telemetry::Own;
+
+const SERVICE: u16 = 7;
+
+fn request(protocol: Protocol, status: u16, port: u16, wall_ns: u64) -> Request {
+    Request {
+        service: SERVICE,
+        protocol,
+        method: Method::Get,
+        status,
+        flags: 0,
+        tgid: 1,
+        tid: 1,
+        goid: 0,
+        cgroup_id: 0,
+        arrival_ns: 5,
+        read_ns: 5,
+        end_ns: 5 + wall_ns,
+        bytes_in: 0,
+        bytes_out: 0,
+        retransmits_during: 0,
+        retransmits_after: 0,
+        srtt_us: 0,
+        mdev_us: 0,
+        local: (Ipv6Addr::LOCALHOST, port),
+        remote: (Ipv6Addr::LOCALHOST, 1),
+        path: None,
+    }
+}
+
+fn books() -> RequestCounters {
+    RequestCounters {
+        finished: 0,
+        sampled: 0,
+        filtered: 0,
+        lost: 0,
+        sampled_classic: [0; CLASSIC_BUCKETS],
+        _pad: 0,
+        sampled_durations: Histogram::new(),
+    }
+}
+
+fn budget(node: &Rc<NodeBudget>, max: u32) -> Budget {
+    Budget::new(node, max).unwrap()
+}
+
+fn series() -> RequestSeries {
+    RequestSeries::new(Identity::new("", "", "", "process/api"))
+}
+
+/// Count, sum in nanoseconds, and series of both histograms.
+fn histograms(snapshot: &Snapshot) -> (u64, u64, usize) {
+    let mut sums = (0, 0, 0);
+    for family in snapshot.families() {
+        for series in family.series() {
+            if let Value::Histogram(value) = &series.value {
+                let classic: u64 = value.classic.unwrap().iter().sum();
+                assert_eq!(classic, value.durations.count());
+                sums = (sums.0 + classic, sums.1 + value.durations.sum_ns, sums.2 + 1);
+            }
+        }
+    }
+    sums
+}
+
+fn outcome(snapshot: &Snapshot, name: &str) -> u64 {
+    let family = snapshot.families().iter().find(|family| std::ptr::eq(family.metric(), &REQUESTS));
+    let found = family.unwrap().series().iter().find(|series| {
+        series.labels.iter().any(|(label, value)| label == "outcome" && value == name)
+    });
+    match found.unwrap().value {
+        Value::Counter(count) => count as u64,
+        _ => panic!("no counter"),
+    }
+}
+
+/// What becomes of a request after the kernel has counted it as finished.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Filtered,
+    SampledOut,
+    RingFull,
+    QueueFull,
+    Arrives,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        1 => Just(Fate::Filtered),
+        1 => Just(Fate::SampledOut),
+        1 => Just(Fate::RingFull),
+        1 => Just(Fate::QueueFull),
+        4 => Just(Fate::Arrives),
+    ]
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let protocol = prop_oneof![
+        4 => Just(Protocol::Http1),
+        1 => Just(Protocol::Opaque),
+        1 => Just(Protocol::Tls),
+    ];
+    (protocol, 0..600_u16, 1..20_u16, 0..10_000_000_000_u64)
+        .prop_map(|(protocol, status, port, wall_ns)| request(protocol, status, port, wall_ns))
+}
+
+proptest! {
+    #[test]
+    fn the_books_balance_whatever_becomes_of_the_requests(
+        requests in prop::collection::vec((any_request(), fate()), 0..300),
+        max in 60..400_u32,
+        is_admitted_late: bool,
+        is_all_http: bool,
+    ) {
+        let node = NodeBudget::new(30_000);
+        let mut budget = budget(&node, max);
+        let (mut books, own, mut series) = (books(), Own::default(), series());
+        let (mut wall_ns, half) = (0, requests.len() / 2);
+        for (i, (mut request, fate)) in requests.into_iter().enumerate() {
+            if is_all_http {
+                request.protocol = Protocol::Http1;
+            }
+            books.finished += 1;
+            match fate {
+                Fate::Filtered => books.filtered += 1,
+                Fate::SampledOut => {
+                    books.sampled += 1;
+                    books.sampled_durations.observe(request.wall_ns());
+                    books.sampled_classic[classic_index(request.wall_ns(), &REQUEST_EDGES_NS)] += 1;
+                    wall_ns += request.wall_ns();
+                }
+                Fate::RingFull => books.lost += 1,
+                Fate::QueueFull => own.count_queue_full(&[Event::Request(request)]),
+                Fate::Arrives => {
+                    wall_ns += request.wall_ns();
+                    let has_budget = !is_admitted_late || i > half;
+                    series.observe(&request, has_budget.then_some(&mut budget));
+                }
+            }
+        }
+        let mut snapshot = Snapshot::new(1);
+        let dropped = own.dropped_requests(SERVICE);
+        series.snapshot(&books, dropped, &mut budget, &mut snapshot);
+        let sum: u64 = OUTCOMES.iter().map(|name| outcome(&snapshot, name)).sum();
+        prop_assert_eq!(sum, books.finished);
+        prop_assert!(snapshot.workload_series() <= u64::from(max));
+        // Room is kept for the rest of one of the two metrics.
+        if is_all_http {
+            let (count, sum_ns, _) = histograms(&snapshot);
+            prop_assert_eq!(count, outcome(&snapshot, "exported") + outcome(&snapshot, "sampled"));
+            prop_assert_eq!(sum_ns, wall_ns);
+        }
+    }
+}
+
+#[test]
+fn label_sets_beyond_the_budget_are_folded_and_stay_so() {
+    let node = NodeBudget::new(30_000);
+    let mut budget = budget(&node, 120);
+    let mut series = series();
+    for status in 200..260 {
+        series.observe(&request(Protocol::Http1, status, 80, 1), Some(&mut budget));
+    }
+    for _ in 0..3 {
+        series.observe(&request(Protocol::Http1, 259, 80, 1), Some(&mut budget));
+    }
+    let mut snapshot = Snapshot::new(1);
+    series.snapshot(&books(), 0, &mut budget, &mut snapshot);
+    let (count, _, sets) = histograms(&snapshot);
+    assert_eq!(count, 63);
+    let folded =
+        node.folded().into_iter().find(|(name, _)| *name == HTTP_SERVER_REQUEST_DURATION.name);
+    assert_eq!(folded.unwrap().1, 60 - (sets as u64 - 1), "label sets, not requests");
+    assert!(sets >= 3 && budget.used() <= 120);
+}
+
+#[test]
+fn sampled_turns_are_turns() {
+    let node = NodeBudget::new(30_000);
+    let mut budget = budget(&node, 120);
+    let (mut series, mut books) = (series(), books());
+    series.observe(&request(Protocol::Opaque, 0, 6379, 1), Some(&mut budget));
+    books.sampled = 1;
+    books.sampled_durations.observe(9);
+    books.sampled_classic[0] = 1;
+    for _ in 0..2 {
+        let mut snapshot = Snapshot::new(1);
+        series.snapshot(&books, 0, &mut budget, &mut snapshot);
+        assert_eq!(histograms(&snapshot), (2, 10, 2));
+        let http = snapshot
+            .families()
+            .iter()
+            .find(|family| std::ptr::eq(family.metric(), &HTTP_SERVER_REQUEST_DURATION));
+        assert!(http.is_none_or(|family| family.series().is_empty()));
+        // HTTP that comes later changes nothing about that.
+        series.observe(&request(Protocol::Http1, 200, 80, 0), None);
+        series = RequestSeries { http: Sets::new(), ..series };
+    }
+}

@@ -1,0 +1,261 @@
+//! The pipeline: programs, reader and worker, without anybody who asks them.
+//!
+//! Separate from the agent's life because `strata top` runs it too, where no
+//! agent does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::{Error, load_options};
+use crate::admin::readiness::Readiness;
+use crate::aggregate::channel::{
+    SnapshotPublisher, SnapshotRequest, SnapshotSource, snapshot_channel,
+};
+use crate::attribution::attributor::Attributor;
+use crate::attribution::procfs::ProcRoot;
+use crate::config::{Config, Reload};
+use crate::decode::decode;
+use crate::event::Event;
+use crate::load;
+use crate::load::policies::Policies;
+use crate::source::counters::Counters;
+use crate::source::ring::Ring;
+use crate::source::stats::Stats;
+use crate::sys::clock;
+use crate::sys::readable::Readable;
+use crate::telemetry::Own;
+use crate::telemetry::starts::Starts;
+use crate::worker::{Parts, Worker};
+
+/// Batches that wait between reader and worker, at most.
+const QUEUE_BATCHES: usize = 32;
+/// Events of a batch, at most: with the bound above 7 MB.
+const BATCH_EVENTS: usize = 1024;
+/// An idle reader sleeps up to this long; the ring holds more than that.
+const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// How often idle connections are swept and gone services expire.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What goes to the worker.
+pub(super) enum Input {
+    /// Events, in order.
+    Events(Vec<Event>),
+    /// Another configuration, and what of it is to be taken up.
+    Configured(Box<Config>, Reload),
+    /// Everything that was in the ring when a snapshot was asked for has been
+    /// sent.
+    Drained,
+}
+
+/// See the module.
+pub(super) struct Engine {
+    /// For who asks.
+    pub(super) source: SnapshotSource,
+    /// Whether it has begun.
+    pub(super) readiness: Arc<Readiness>,
+    /// The worker's queue.
+    pub(super) inputs: mpsc::Sender<Input>,
+    /// Its counters.
+    pub(super) own: Arc<Own>,
+    stop: watch::Sender<bool>,
+    work: JoinHandle<()>,
+    reader: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Loads, attaches, looks at what is there, and starts the tasks. `starts`
+    /// counts crashes, for an agent that is started again and again.
+    pub(super) fn start(config: &Config, starts: Option<Starts>) -> Result<Self, Error> {
+        let is_held = starts.as_ref().is_some_and(Starts::is_held);
+        let (ring, worker, own) = match build(config, is_held) {
+            Ok(built) => built,
+            Err(error) => {
+                // It could not start: that is no crash.
+                if let Some(starts) = starts {
+                    starts.stop();
+                }
+                return Err(error);
+            }
+        };
+        let readiness = Arc::new(Readiness::default());
+        readiness.set_lanes_attached();
+        let (source, publisher) = snapshot_channel();
+        let (stop, stopping) = watch::channel(false);
+        let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
+        let (ask_drain, drains) = mpsc::channel(4);
+        let interval = config.drain.interval;
+        let wake_ups = ring.wake_ups().and_then(Readable::new).map_err(Error::Runtime)?;
+        let reader = tokio::task::spawn_local(read(
+            ring,
+            wake_ups,
+            interval,
+            drains,
+            events.clone(),
+            own.clone(),
+        ));
+        let work = tokio::task::spawn_local(work(
+            worker,
+            inputs,
+            ask_drain,
+            publisher,
+            readiness.clone(),
+            starts,
+            stopping,
+        ));
+        Ok(Self { source, readiness, inputs: events, own, stop, work, reader })
+    }
+
+    /// Ends in flow order: the worker detaches and asks for the last drain; the
+    /// reader ends when nobody can ask any more.
+    pub(super) async fn stop(self) {
+        self.readiness.set_stopping();
+        let _ = self.stop.send(true);
+        drop(self.inputs);
+        let _ = self.work.await;
+        let _ = self.reader.await;
+    }
+}
+
+/// Loads, takes everything apart for its owners, and attaches, unless lanes are
+/// held off because of crashes.
+fn build(config: &Config, is_held: bool) -> Result<(Ring, Worker, Arc<Own>), Error> {
+    let (options, hierarchy) = load_options(config)?;
+    let mut loaded = load::load(&options)?;
+    let ring = Ring::new(&mut loaded)?;
+    let mut policies = Policies::new(&mut loaded)?;
+    let counters = Counters::new(&mut loaded)?;
+    let stats = Stats::new(&mut loaded)?;
+    policies.set_paths(config.paths.keep, &config.paths.ignore);
+    let proc = ProcRoot::new(&config.proc_root);
+    let attributor =
+        Attributor::new(hierarchy, proc.clone(), config.watch.clone(), std::process::id());
+    let own = Arc::new(Own::default());
+    own.set_config_loaded(clock::unix_ns());
+    let kernel = proc.read_text("sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let parts = Parts { loaded, policies, counters, stats, attributor, own: own.clone() };
+    let mut worker = Worker::new(parts, config, kernel);
+    if is_held {
+        worker.hold(true);
+        tracing::error!(
+            file = %Starts::path_of(&config.socket).display(),
+            "crashed three times in ten minutes: lanes are held off for ten minutes, or until the file is deleted"
+        );
+    }
+    worker.start()?;
+    Ok((ring, worker, own))
+}
+
+/// The reader: drains the ring, never waits for the worker.
+async fn read(
+    mut ring: Ring,
+    mut wake_ups: Readable,
+    interval: Duration,
+    mut drains: mpsc::Receiver<()>,
+    events: mpsc::Sender<Input>,
+    own: Arc<Own>,
+) {
+    let mut pause = interval;
+    loop {
+        let asked = tokio::select! {
+            asked = drains.recv() => match asked {
+                Some(()) => true,
+                None => return,
+            },
+            _ = wake_ups.wait() => false,
+            () = tokio::time::sleep(pause) => false,
+        };
+        let mut total = 0;
+        loop {
+            let mut batch = Vec::new();
+            let count = ring.drain(BATCH_EVENTS, |bytes| match decode(bytes) {
+                Ok(event) => batch.push(event),
+                Err(reason) => own.count_malformed(reason),
+            });
+            total += count;
+            if !batch.is_empty()
+                && let Err(error) = events.try_send(Input::Events(batch))
+            {
+                let (mpsc::error::TrySendError::Full(input)
+                | mpsc::error::TrySendError::Closed(input)) = error;
+                if let Input::Events(events) = input {
+                    own.count_queue_full(&events);
+                }
+            }
+            if count < BATCH_EVENTS {
+                break;
+            }
+            // The worker runs on this thread: let it catch up.
+            tokio::task::yield_now().await;
+        }
+        own.set_queue_depth(QUEUE_BATCHES - events.capacity());
+        if asked && events.send(Input::Drained).await.is_err() {
+            return;
+        }
+        pause = if total > 0 { interval } else { (pause * 2).min(MAX_DRAIN_INTERVAL) };
+    }
+}
+
+/// The worker's loop.
+async fn work(
+    mut worker: Worker,
+    mut inputs: mpsc::Receiver<Input>,
+    ask_drain: mpsc::Sender<()>,
+    mut publisher: SnapshotPublisher,
+    readiness: Arc<Readiness>,
+    mut starts: Option<Starts>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pending: Option<SnapshotRequest> = None;
+    loop {
+        tokio::select! {
+            biased;
+            input = inputs.recv() => match input {
+                Some(Input::Events(events)) => worker.take(&events),
+                Some(Input::Configured(config, reload)) => worker.configure(&config, &reload),
+                Some(Input::Drained) => {
+                    publisher.publish(Arc::new(worker.snapshot()), pending.take());
+                    readiness.set_first_sweep_done();
+                }
+                None => return,
+            },
+            request = publisher.asked(), if pending.is_none() => {
+                pending = Some(request);
+                worker.sweep();
+                let _ = ask_drain.try_send(());
+            }
+            _ = tick.tick() => {
+                worker.sweep();
+                worker.expire();
+                worker.govern();
+                let now_s = clock::monotonic_ns() / 1_000_000_000;
+                if let Some(released) = starts.as_mut().and_then(|starts| starts.tick(now_s)) {
+                    tracing::warn!(why = released.as_str(), "lanes are not held off any more");
+                    worker.hold(false);
+                }
+                if pending.is_none() && readiness.missing().is_some() {
+                    let _ = ask_drain.try_send(());
+                }
+            }
+            _ = stopping.changed() => break,
+        }
+    }
+    // The last words: detach, drain, publish.
+    worker.detach();
+    let _ = ask_drain.send(()).await;
+    while let Some(input) = inputs.recv().await {
+        match input {
+            Input::Events(events) => worker.take(&events),
+            Input::Configured(..) => {}
+            Input::Drained => break,
+        }
+    }
+    if let Some(starts) = starts {
+        starts.stop();
+    }
+    publisher.publish(Arc::new(worker.snapshot()), pending.take());
+}
