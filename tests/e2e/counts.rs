@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tests::agent_process::Agent;
+use tests::agent_process::{Agent, ROOM};
 use tests::load::{Call, Connection, closed, redis, sequential};
 use tests::require;
 use tests::workload::{Kind, Server, Workload};
@@ -32,7 +32,7 @@ fn mixed_plan() -> Vec<Call> {
 fn a_thousand_sequential_requests(kind: Kind) {
     require!(kind.is_available(), "{} is not installed", kind.tool());
     let server = Workload::start(kind).unwrap();
-    let agent = Agent::start_on_port(server.addr().port()).unwrap();
+    let agent = Agent::start_on_port_with_room(server.addr().port()).unwrap();
     let tally = sequential::run(server.addr(), &mixed_plan(), 1_000, true).unwrap();
     assert_eq!(tally.completed(), 1_000);
 
@@ -69,7 +69,7 @@ fn requests_on_connections_of_their_own_are_counted_exactly() {
     for kind in [Kind::Go, Kind::Python, Kind::Node, Kind::Nginx] {
         require!(kind.is_available(), "{} is not installed", kind.tool());
         let server = Workload::start(kind).unwrap();
-        let agent = Agent::start_on_port(server.addr().port()).unwrap();
+        let agent = Agent::start_on_port_with_room(server.addr().port()).unwrap();
         let tally = sequential::run(server.addr(), &mixed_plan(), 400, false).unwrap();
         assert_http_counts(&agent, &[], &client_counts(&tally));
     }
@@ -94,7 +94,7 @@ fn under_load_all_that_the_client_completed_is_counted() {
     {
         require!(kind.is_available(), "{} is not installed", kind.tool());
         let server = Workload::start(kind).unwrap();
-        let agent = Agent::start_on_port(server.addr().port()).unwrap();
+        let agent = Agent::start_on_port_with_room(server.addr().port()).unwrap();
         let plan = mixed_plan();
         let outcome =
             closed::run(server.addr(), &plan, connections, Duration::from_secs(3)).unwrap();
@@ -128,10 +128,26 @@ fn under_load_all_that_the_client_completed_is_counted() {
 }
 
 #[test]
+fn statuses_beyond_the_budget_of_series_are_folded_and_still_counted() {
+    require!(Kind::Go.is_available(), "Go is not installed");
+    let server = Workload::start(Kind::Go).unwrap();
+    let agent = Agent::start_on_port(server.addr().port()).unwrap();
+    let tally = sequential::run(server.addr(), &mixed_plan(), 400, true).unwrap();
+    assert_sum(&agent, HTTP, &[], tally.completed());
+    assert_nothing_lost(&agent);
+    let counts = crate::expect::http_counts(&agent.scrape().unwrap(), &[]);
+    let client = client_counts(&tally);
+    let folded = ("_OTHER".to_owned(), String::new());
+    for (key, count) in counts.iter().filter(|(key, _)| **key != folded) {
+        assert_eq!(client.get(key), Some(count), "{key:?}: what is not folded is exact");
+    }
+}
+
+#[test]
 fn an_agent_that_was_there_first_counts_a_server_that_comes_later() {
     require!(Kind::Go.is_available(), "Go is not installed");
     let port = tests::agent_process::free_port().unwrap();
-    let agent = Agent::start_on_port(port).unwrap();
+    let agent = Agent::start_on_port_with_room(port).unwrap();
     let listen = ([127, 0, 0, 1], port).into();
     let server = Server::new(Kind::Go).listen(listen).start().unwrap();
     let tally = sequential::run(server.addr(), &mixed_plan(), 200, true).unwrap();
@@ -161,7 +177,8 @@ fn a_connection_older_than_the_agent_is_counted_from_its_next_request() {
 fn a_process_is_selected_by_its_pid_and_no_other_is_counted() {
     require!(Kind::Go.is_available(), "Go is not installed");
     let (chosen, other) = (Workload::start(Kind::Go).unwrap(), Workload::start(Kind::Go).unwrap());
-    let agent = Agent::start(&["--pid", &chosen.pid().to_string()]).unwrap();
+    let agent = Agent::start(&["--pid", &chosen.pid().to_string(), "--series-per-container", ROOM])
+        .unwrap();
     sequential::run(other.addr(), &mixed_plan(), 300, true).unwrap();
     let tally = sequential::run(chosen.addr(), &mixed_plan(), 100, true).unwrap();
     assert_http_counts(&agent, &[], &client_counts(&tally));

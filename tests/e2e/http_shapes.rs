@@ -129,7 +129,7 @@ fn pipelined_requests_are_counted_one_by_one() {
     for kind in ALL {
         require!(kind.is_available(), "{} is not installed", kind.tool());
         let server = Workload::start(kind).unwrap();
-        let agent = Agent::start_on_port(server.addr().port()).unwrap();
+        let agent = Agent::start_on_port_with_room(server.addr().port()).unwrap();
         let mut wanted = Tally::default();
         for depth in [2, 3, 8] {
             let batch = pipelined::mixed_batch("/hello", depth);

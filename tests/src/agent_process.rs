@@ -17,6 +17,9 @@ use crate::{apps, eventually, http};
 /// How long the agent may take until it is ready.
 const READY: Duration = Duration::from_secs(20);
 
+/// Series a container, where all statuses and methods are to be seen apart.
+pub const ROOM: &str = "1000";
+
 /// Path of the binary: `STRATA_BIN`, else the workspace's release build.
 #[must_use]
 pub fn binary() -> PathBuf {
@@ -75,6 +78,15 @@ impl Agent {
     /// As [`Agent::start`].
     pub fn start_on_port(port: u16) -> anyhow::Result<Self> {
         Self::start(&["--port", &port.to_string()])
+    }
+
+    /// The same, with room in the budget of series for each method with each
+    /// status: by default all but the first few are folded into one.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_on_port_with_room(port: u16) -> anyhow::Result<Self> {
+        Self::start(&["--port", &port.to_string(), "--series-per-container", ROOM])
     }
 
     /// Starts it under a wrapper such as `["setpriv", "--bounding-set=..."]`

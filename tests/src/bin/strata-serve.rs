@@ -2,7 +2,7 @@
 //!
 //! `strata-serve LISTEN RECEIVE SEND` prints `thread TID`, then
 //! `listening ADDR`, and serves one connection after another on that thread:
-//! each request is answered with the same [`RESPONSE`](tests::io_calls).
+//! each request is answered with the same response (`io_calls`).
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ fn run() -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
     // On a thread of its own, so that thread and process have other numbers.
     let serving = std::thread::spawn(move || serve(&listener, receive, send));
-    serving.join().map_err(|_| anyhow::anyhow!("the server panicked"))?
+    serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn serve(listener: &TcpListener, receive: Receive, send: Send) -> anyhow::Result<()> {
