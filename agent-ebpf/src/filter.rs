@@ -134,7 +134,7 @@ pub(crate) fn refresh(state: &mut TaskState, task: Task) {
     state.generation = generation;
     let tgid = task.tgid();
     // SAFETY: a map value; the agent replaces values whole.
-    if let Some(policy) = unsafe { PROCESSES.get(&tgid) } {
+    if let Some(policy) = unsafe { PROCESSES.get(tgid) } {
         let is_ignored = policy.flags & PROCESS_IGNORED != 0;
         state.verdict = if is_ignored { IGNORED } else { WATCHED };
         state.service = policy.service;
@@ -150,7 +150,7 @@ pub(crate) fn refresh(state: &mut TaskState, task: Task) {
         return;
     }
     // SAFETY: a map value.
-    if let Some(policy) = unsafe { CGROUPS.get(&task.cgroup_id()) } {
+    if let Some(policy) = unsafe { CGROUPS.get(task.cgroup_id()) } {
         state.verdict = CANDIDATE;
         state.service = policy.service;
     }

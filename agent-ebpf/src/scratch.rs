@@ -235,7 +235,7 @@ extern "C" fn scan_step(turn: u32, scan: *mut Scan) -> u64 {
         (Room { at: scan.at, scratch: scan.scratch }, &mut *scan.head)
     };
     // The verifier does not know the number of turns in here.
-    let first = core::hint::black_box(turn as usize) * WORDS_A_TURN & (HEAD_BYTES / 8 - 1);
+    let first = (core::hint::black_box(turn as usize) * WORDS_A_TURN) & (HEAD_BYTES / 8 - 1);
     let mut is_over = false;
     let mut i = 0;
     while i < WORDS_A_TURN && !is_over {

@@ -17,7 +17,7 @@ pub(crate) fn run(program: Program, body: impl FnOnce()) -> i32 {
     // itself on one CPU.
     let stats: &mut ProgramStats = unsafe { &mut *stats };
     stats.runs += 1;
-    if stats.runs % TIMED_ONE_IN != 0 {
+    if !stats.runs.is_multiple_of(TIMED_ONE_IN) {
         body();
         return 0;
     }

@@ -164,5 +164,5 @@ fn message(parts: &mut [libc::iovec; 2]) -> libc::msghdr {
 }
 
 fn bytes(result: isize) -> io::Result<usize> {
-    usize::try_from(result).or_else(|_negative| Err(io::Error::last_os_error()))
+    usize::try_from(result).map_err(|_negative| io::Error::last_os_error())
 }

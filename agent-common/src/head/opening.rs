@@ -26,7 +26,7 @@ pub enum Opening {
 /// What a message opens with; for a request also its method, where its target
 /// begins, and the path in it.
 ///
-/// Like [`Head`] a part of the connection's state, and filled by functions
+/// Like [`Head`](super::Head) a part of the connection's state, and filled by functions
 /// that are not inlined: what they found is then one state to the verifier,
 /// and not one for each way to find it.
 #[repr(C)]
@@ -39,7 +39,7 @@ pub struct Opened {
     /// Where the request target begins.
     pub target_at: u8,
     /// Length of the path up to `?`, a space or the end of the line;
-    /// [`PATH_BYTES`] if that is not within so many bytes.
+    /// [`PATH_BYTES`](crate::limits::PATH_BYTES) if that is not within so many bytes.
     pub path_len: u8,
     /// Zero.
     pub _pad: u32,

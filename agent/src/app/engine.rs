@@ -36,8 +36,14 @@ const QUEUE_BATCHES: usize = 32;
 const BATCH_EVENTS: usize = 1024;
 /// An idle reader sleeps up to this long; the ring holds more than that.
 const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
-/// How often idle connections are swept and gone services expire.
+/// How often idle connections are swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Sweeps from one look for services and processes that are gone to the next:
+/// it reads a file of each watched process.
+const EXPIRE_SWEEPS: u32 = 10;
+/// Records of one drain that make the reader come back soon: a sixteenth of
+/// the default ring.
+const BUSY_RECORDS: usize = 2_048;
 
 /// What goes to the worker.
 pub(super) enum Input {
@@ -194,7 +200,9 @@ async fn read(
         if asked && events.send(Input::Drained).await.is_err() {
             return;
         }
-        pause = if total > 0 { interval } else { (pause * 2).min(MAX_DRAIN_INTERVAL) };
+        // A scrape drains first, and what must be acted on wakes the reader, so
+        // nothing waits for this but room in the ring.
+        pause = if total >= BUSY_RECORDS { interval } else { (pause * 2).min(MAX_DRAIN_INTERVAL) };
     }
 }
 
@@ -211,6 +219,7 @@ async fn work(
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pending: Option<SnapshotRequest> = None;
+    let mut sweeps = 0u32;
     loop {
         tokio::select! {
             biased;
@@ -230,7 +239,10 @@ async fn work(
             }
             _ = tick.tick() => {
                 worker.sweep();
-                worker.expire();
+                sweeps = sweeps.wrapping_add(1);
+                if sweeps.is_multiple_of(EXPIRE_SWEEPS) {
+                    worker.expire();
+                }
                 worker.govern();
                 let now_s = clock::monotonic_ns() / 1_000_000_000;
                 if let Some(released) = starts.as_mut().and_then(|starts| starts.tick(now_s)) {

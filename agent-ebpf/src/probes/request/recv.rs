@@ -1,6 +1,6 @@
 //! `sock_recv_length`: a read returned. Begins requests, and ends them.
 
-use agent_common::conn::{BEGIN, END, ROLE_SERVER, UNPARSED, Who};
+use agent_common::conn::{BEGIN, END, RESPONDING, ROLE_SERVER, UNPARSED, Who};
 use agent_common::limits::HEAD_BYTES;
 use agent_common::stats::{Loss, Program};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
@@ -44,6 +44,11 @@ fn recv(ctx: &BtfTracePointContext) {
         return;
     };
     if conn.role != ROLE_SERVER || !connections::is_served_by(state, sk, task) {
+        return;
+    }
+    if result <= 0 && conn.phase != RESPONDING && conn.is_accepted != 0 {
+        // Nothing to end: most reads that find nothing are net/http's, which
+        // looks for the client's going away while the handler runs.
         return;
     }
     // SAFETY: a helper without arguments.

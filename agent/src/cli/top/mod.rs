@@ -69,7 +69,7 @@ pub fn once(
 ///
 /// # Errors
 ///
-/// If there is no terminal, or as [`once`].
+/// If there is no terminal, or as [`once()`].
 pub fn screen(config: &Config, interval: Duration) -> Result<(), Error> {
     if !std::io::stdout().is_terminal() {
         return Err(Error::NoTerminal("stdout"));
