@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::agent_process::{Agent, binary, free_port};
+use tests::agent_process::{Agent, free_port, strata};
 use tests::load::{Call, closed, sequential};
 use tests::metrics_text::Metrics;
 use tests::process::Process;
@@ -240,7 +240,7 @@ struct Restarted {
 impl Restarted {
     fn start(dir: &Path) -> Self {
         let addr = std::net::SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-        let mut command = Command::new(binary());
+        let mut command = strata();
         command.args(["agent", "--listen", &addr.to_string(), "--socket"]).arg(dir.join("s.sock"));
         let process = Process::spawn(&mut command, dir, "agent").unwrap();
         let is_ready = || http::get(addr, "/readyz").is_ok_and(|answer| answer.status == 200);

@@ -13,7 +13,7 @@ use std::thread::{ScopedJoinHandle, scope};
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::agent_process::{Agent, binary, run_once};
+use tests::agent_process::{Agent, OWN_VARIABLES, binary, run_once};
 use tests::load::{Call, closed, open};
 use tests::require::has_tool;
 use tests::workload::{Kind, Workload};
@@ -283,7 +283,11 @@ fn the_terminal_is_put_back_after_a_key_and_after_a_signal() {
     let agent = Agent::start_on_port(server.addr().port()).unwrap();
     let screen = Screen::open("top");
     let (port, socket) = (server.addr().port(), agent.socket());
-    let top = format!("{} top --port {port} --socket {}", binary().display(), socket.display());
+    // The terminal has the environment of the tests.
+    let clean: String = OWN_VARIABLES.iter().map(|name| format!("-u {name} ")).collect();
+    let binary = binary();
+    let top =
+        format!("env {clean}{} top --port {port} --socket {}", binary.display(), socket.display());
     let name = format!("process/{}", server.executable().unwrap());
     // `exec` leaves the pid of the shell that writes it down.
     let pid_file = socket.with_extension("pid");

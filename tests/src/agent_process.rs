@@ -210,12 +210,29 @@ fn command(wrapper: &[&str], addr: SocketAddr, socket: &Path, args: &[&str]) -> 
     command
 }
 
+/// Variables of the tests, which the agent would refuse as misspelt.
+pub const OWN_VARIABLES: [&str; 5] =
+    ["STRATA_BIN", "STRATA_FULL", "STRATA_PATIENCE", "STRATA_SKIPS", "STRATA_STRICT"];
+
+/// The released binary, in the environment of a user.
+#[must_use]
+pub fn strata() -> Command {
+    let mut command = Command::new(binary());
+    OWN_VARIABLES.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    command
+}
+
 fn wrapped(wrapper: &[&str]) -> Command {
     match wrapper {
-        [] => Command::new(binary()),
+        [] => strata(),
         [program, args @ ..] => {
             let mut command = Command::new(program);
             command.args(args).arg(binary());
+            OWN_VARIABLES.iter().for_each(|name| {
+                command.env_remove(name);
+            });
             command
         }
     }
