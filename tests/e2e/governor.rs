@@ -4,7 +4,6 @@
 //! Separate from the life cycle because here the agent goes on running.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::agent_process::{Agent, free_port, strata};

@@ -52,6 +52,7 @@ const PACKAGES: &[Package] = &[
     package("nftables", "nft", "drops packets on purpose"),
     package("iproute2", "ip", "makes network namespaces, shows sockets"),
     package("bpftool", "bpftool", "shows what is loaded"),
+    package("tmux", "tmux", "is the terminal that `strata top` is tested in"),
     package("qemu-system-x86", "qemu-system-x86_64", "boots other kernels"),
     package("busybox-static", "busybox", "is their user space"),
     package("cpio", "cpio", "packs it"),
