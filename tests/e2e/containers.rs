@@ -101,7 +101,8 @@ fn a_server_outside_of_containers_is_not_watched_unless_selected() {
     let server = Workload::start(Kind::Go).unwrap();
     let agent = Agent::start(&[]).unwrap();
     sequential::run(server.addr(), &[Call::get("/hello")], 100, true).unwrap();
-    crate::expect::assert_sum(&agent, HTTP, &[], 0);
+    let own = format!("process/{}", server.executable().unwrap());
+    crate::expect::assert_sum(&agent, HTTP, &[("workload", own.as_str())], 0);
 }
 
 /// Runs the Go server in a cgroup of this path and expects its requests under
