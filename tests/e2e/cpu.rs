@@ -121,13 +121,15 @@ fn a_quota_shows_as_throttled_and_not_as_run_queue() {
     require!(is_possible(), "root, Python and schedstat are needed");
     let (mut limited, mut free) = (Contained::start(1), Contained::start(0));
     let agent = Agent::start(&[]).unwrap();
-    limited.cgroup.set_cpu_quota(Duration::from_millis(10), Duration::from_millis(100)).unwrap();
     let before = agent.scrape().unwrap();
     let (throttled_before, waited_before) =
         (limited.cgroup.throttled().unwrap(), limited.waited_s());
+    // Only for as long as it spins: to look at it takes CPU time as well.
+    limited.cgroup.set_cpu_quota(Duration::from_millis(10), Duration::from_millis(100)).unwrap();
     limited.puppet.begin("spin(2)").unwrap();
     free.puppet.run("spin(0.5)").unwrap();
     limited.puppet.end().unwrap();
+    limited.cgroup.lift_cpu_quota().unwrap();
     let waited = limited.waited_s() - waited_before;
     let truth = (limited.cgroup.throttled().unwrap() - throttled_before).as_secs_f64();
     let after = agent.scrape().unwrap();
@@ -141,6 +143,9 @@ fn a_quota_shows_as_throttled_and_not_as_run_queue() {
     assert_eq!(limited.reason(&after, "throttled"), limited.sum(&after, THROTTLED));
     assert_eq!(free.sum(&after, THROTTLED), 0.0, "the other container has no quota");
 }
+
+/// Outside of containers: those of others are watched too, if there are any.
+const HOST: [(&str, &str); 1] = [("container", "")];
 
 /// Reasons that a handler's own doing has.
 const BLOCKED: [&str; 5] = ["lock", "disk", "memory", "sleep", "throttled"];
@@ -164,7 +169,7 @@ struct Added {
 
 impl Served {
     fn ask(&mut self, path: &str, times: u64) -> Added {
-        let sums = |agent: &Agent| agent.scrape().unwrap().sum_by(OFF_CPU, &[], "reason");
+        let sums = |agent: &Agent| agent.scrape().unwrap().sum_by(OFF_CPU, &HOST, "reason");
         let (mut off_cpu, start) = (sums(&self.agent), Instant::now());
         let mut answered_ns = 0.0;
         for _ in 0..times {
@@ -174,7 +179,7 @@ impl Served {
         }
         let wall_s = start.elapsed().as_secs_f64();
         self.requests += times;
-        assert_sum(&self.agent, HTTP, &[], self.requests);
+        assert_sum(&self.agent, HTTP, &HOST, self.requests);
         for (reason, after) in sums(&self.agent) {
             off_cpu.entry(reason).and_modify(|sum| *sum = after - *sum).or_insert(after);
         }
@@ -212,7 +217,10 @@ fn blocked_handlers_show_what_they_wait_for() {
     let truth = locked.answered_s - locked.of("runqueue");
     assert!(truth > 0.2, "{} s, of {:?}", locked.answered_s, locked.off_cpu);
     let lock = locked.of("lock");
-    assert!(lock <= locked.answered_s + SLACK_S && lock >= truth * 0.95 - SLACK_S, "{lock}");
+    assert!(lock >= truth * 0.95 - SLACK_S, "{lock} s, in truth {truth}: {:?}", locked.off_cpu);
+    // The interpreter's own lock comes on top.
+    let most = locked.answered_s * 1.25 + SLACK_S;
+    assert!(lock <= most, "{lock} s, at most {most}: {:?}", locked.off_cpu);
 
     let spinning = served.ask("/spin?us=10000", 20);
     spinning.assert_nothing_but("");
@@ -222,6 +230,8 @@ fn blocked_handlers_show_what_they_wait_for() {
     synced.assert_nothing_but("disk");
     // Part of it is work, and some waiting is before the handler's clock begins.
     let disk = synced.of("disk");
-    assert!(disk > synced.answered_s * 0.2, "{disk} s of {}", synced.answered_s);
+    assert!(disk > synced.answered_s * 0.05, "{disk} s of {}", synced.answered_s);
+    let waited = disk + synced.of("runqueue");
+    assert!(waited > synced.answered_s * 0.3, "{waited} s of {}", synced.answered_s);
     assert!(disk < synced.wall_s, "{disk} s of {}", synced.wall_s);
 }

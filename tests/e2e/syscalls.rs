@@ -31,7 +31,9 @@ impl Added {
     }
 
     fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.after.sum(name, labels) - self.before.sum(name, labels)
+        // Containers of others are watched too, if there are any.
+        let labels: Vec<_> = labels.iter().copied().chain([("container", "")]).collect();
+        self.after.sum(name, &labels) - self.before.sum(name, &labels)
     }
 
     fn calls(&self, class: &str) -> f64 {

@@ -137,12 +137,25 @@ impl Cgroup {
     /// When no hierarchy has a cpu controller, or it refuses.
     pub fn set_cpu_quota(&self, quota: Duration, period: Duration) -> anyhow::Result<()> {
         let (quota_us, period_us) = (quota.as_micros(), period.as_micros());
+        self.write_cpu_quota(&quota_us.to_string(), &period_us.to_string())
+    }
+
+    /// Lets its processes run as long as they want again.
+    ///
+    /// # Errors
+    /// As [`Cgroup::set_cpu_quota`].
+    pub fn lift_cpu_quota(&self) -> anyhow::Result<()> {
+        self.write_cpu_quota("-1", "100000")
+    }
+
+    fn write_cpu_quota(&self, quota_us: &str, period_us: &str) -> anyhow::Result<()> {
         for (hierarchy, dir) in &self.dirs {
             if hierarchy.options.iter().any(|option| option == "cpu") {
-                write(&dir.join("cpu.cfs_period_us"), &period_us.to_string())?;
-                return write(&dir.join("cpu.cfs_quota_us"), &quota_us.to_string());
+                write(&dir.join("cpu.cfs_period_us"), period_us)?;
+                return write(&dir.join("cpu.cfs_quota_us"), quota_us);
             }
             if hierarchy.is_unified && dir.join("cpu.max").exists() {
+                let quota_us = if quota_us == "-1" { "max" } else { quota_us };
                 return write(&dir.join("cpu.max"), &format!("{quota_us} {period_us}"));
             }
         }

@@ -64,6 +64,13 @@ impl Metrics {
         self.samples.iter().filter(move |sample| sample.matches(name, labels))
     }
 
+    /// Only the samples that carry all these labels (among others).
+    #[must_use]
+    pub fn only(mut self, labels: &[(&str, &str)]) -> Self {
+        self.samples.retain(|s| labels.iter().all(|(key, value)| s.label(key) == *value));
+        self
+    }
+
     /// Sum over [`Metrics::select`]; 0 if there is none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -146,6 +153,7 @@ mod tests {
         assert_eq!(metrics.value("b", &[]), Some(f64::INFINITY));
         assert_eq!(metrics.sum("nothing", &[]).to_string(), "0");
         assert_eq!(metrics.sum_by("a_total", &[], "x")["2"], 4.0);
+        assert_eq!(metrics.only(&[("x", "2")]).sum("a_total", &[]), 4.0);
     }
 
     #[test]
