@@ -7,6 +7,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `CLOCK_MONOTONIC` in nanoseconds: the clock of the kernel's records, of
 /// the Go workload's journal and of the load client's log.
@@ -147,4 +148,38 @@ pub fn take_precedence() -> io::Result<()> {
     // SAFETY: setpriority takes three integers; 0 means this process.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+static IS_TERMINATED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_termination(_signal: libc::c_int) {
+    // The one thing that is allowed here: no lock, no allocation.
+    IS_TERMINATED.store(true, Ordering::Relaxed);
+}
+
+/// From now on SIGTERM, SIGINT and SIGHUP only set what [`is_terminated`]
+/// tells. Programs that are started have the usual answer to them.
+///
+/// # Errors
+/// What sigaction(2) gives.
+pub fn catch_termination() -> io::Result<()> {
+    // SAFETY: sigaction is integers and an optional pointer, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let handler: extern "C" fn(libc::c_int) = note_termination;
+    action.sa_sigaction = handler as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: `action` is valid and only read; its handler touches one atomic; the old
+        // action may be null.
+        if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Whether such a signal has come since [`catch_termination`].
+#[must_use]
+pub fn is_terminated() -> bool {
+    IS_TERMINATED.load(Ordering::Relaxed)
 }

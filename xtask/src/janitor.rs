@@ -15,9 +15,10 @@ use anyhow::Context as _;
 /// The hidden verb under which this binary is the janitor.
 pub(crate) const VERB: &str = "__janitor";
 
-/// How long a process may take to end after SIGTERM before it is killed; the
-/// agent promises 5 s.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a process may take to end after SIGTERM before it is killed. The
+/// agent promises 5 s; who removes containers must not be killed halfway, and
+/// on a busy machine may first have to finish starting them.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A janitor at work. Dropping it cleans up, and waits until that is done.
 pub(crate) struct Janitor {

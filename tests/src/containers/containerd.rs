@@ -57,13 +57,24 @@ impl Containerd {
     /// # Errors
     /// When it cannot be run or does not listen in time.
     pub fn run(&self, ids: Ids) -> anyhow::Result<Container<'_>> {
+        self.run_with(ids, &[])
+    }
+
+    /// The same with further arguments (`-downstream URL`).
+    ///
+    /// # Errors
+    /// As [`Containerd::run`].
+    pub fn run_with(&self, ids: Ids, args: &[String]) -> anyhow::Result<Container<'_>> {
         let pod = Cgroup::create(&ids.pod_cgroup_path())?;
         let out = self.dir.path().join(format!("{}.out", ids.short()));
         process::run(
             self.ctr()
                 .args(["run", "--detach", "--net-host", "--log-uri"])
                 .arg(format!("file://{}", out.display()))
-                .args(["--cgroup", &format!("/{}", ids.cgroup_path()), IMAGE, &ids.container]),
+                .args(["--cgroup", &format!("/{}", ids.cgroup_path()), IMAGE, &ids.container])
+                // Given arguments replace the image's command line as a whole.
+                .args((!args.is_empty()).then_some(image::PROGRAM))
+                .args(args),
         )?;
         let mut container = Container {
             containerd: self,

@@ -10,7 +10,10 @@ use serde_json::json;
 
 use crate::process;
 
-/// Writes a docker archive with `program` as `/app` and its entry point, under
+/// Where the program is in the image.
+pub const PROGRAM: &str = "/app";
+
+/// Writes a docker archive with `program` as [`PROGRAM`], its entry point, under
 /// the name `reference`, to `out`.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub fn write(out: &Path, reference: &str, program: &Path) -> anyhow::Result<()> 
     let sum = sum.split_whitespace().next().context("no sum")?;
     let config = json!({
         "architecture": "amd64", "os": "linux",
-        "config": {"Entrypoint": ["/app"], "Env": ["PATH=/"], "WorkingDir": "/"},
+        "config": {"Entrypoint": [PROGRAM], "Env": ["PATH=/"], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]},
         "history": [{"created_by": "strata tests"}],
     });

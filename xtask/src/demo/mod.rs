@@ -1,7 +1,7 @@
 //! `demo`: the main job, on this machine, in a minute.
 //!
-//! A sample API that calls a second one, steady load, the agent beside them,
-//! `strata top` in front. Separate from the tests because it proves nothing:
+//! A sample API that calls a second one, each in a container, steady load, the
+//! agent beside them, `strata top` in front. Separate from the tests because it proves nothing:
 //! it shows. Everything that it makes is undone by the janitor.
 
 pub(crate) mod api;
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     );
     anyhow::ensure!(
         place::is_root(),
-        "loading kernel programs needs root: `sudo --preserve-env env \"PATH=$PATH\" cargo xtask demo`"
+        "loading kernel programs and making containers need root: `sudo --preserve-env env \"PATH=$PATH\" cargo xtask demo`"
     );
     setup::ensure_packages()?;
     build::run()?;
@@ -70,22 +70,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     janitor.remove(&directory)?;
     std::fs::create_dir(&directory).with_context(|| format!("making {}", directory.display()))?;
 
-    let api = sample::start(&mut janitor)?;
-    let load = load::Load::start(api.address, sample::PATHS);
-    println!("demo: {} serves {} and calls {}", api.what, api.address, api.downstream);
+    let sample::Apis { what, front, downstream, .. } = &sample::start(&mut janitor)?;
+    println!("demo: {what} serves {} in container {}", front.address, front.container);
+    println!("demo: it calls {} in container {}", downstream.address, downstream.container);
+    let load = load::Load::start(front.address, sample::PATHS);
 
-    let agent = Agent::start(&mut janitor, &directory, &[api.address, api.downstream])?;
+    let agent = Agent::start(&mut janitor, &directory)?;
     println!("demo: the agent answers on {}", agent.address);
-    let outcome = show(options, &agent);
+    let outcome = show(options, &agent, front);
     let (answered, failed) = load.stop();
     drop(janitor);
     println!("demo: {answered} requests answered, {failed} failed; all stopped and removed");
     outcome
 }
 
-fn show(options: &Options, agent: &Agent) -> anyhow::Result<()> {
+fn show(options: &Options, agent: &Agent, front: &sample::Api) -> anyhow::Result<()> {
     screen::top(&agent.socket, options.length)?;
-    screen::lines_worth_trying(agent.address)
+    screen::lines_worth_trying(agent.address, &front.container)
 }
 
 /// The agent, ready.
@@ -95,16 +96,14 @@ struct Agent {
 }
 
 impl Agent {
-    /// Starts it for the APIs at these addresses, and waits until it is ready.
-    fn start(janitor: &mut Janitor, directory: &Path, apis: &[SocketAddr]) -> anyhow::Result<Self> {
+    /// Starts it, and waits until it is ready. No target is named: it finds
+    /// what serves in containers itself.
+    fn start(janitor: &mut Janitor, directory: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;
         let socket = directory.join("strata.sock");
         let log = directory.join("agent.log");
         let mut command = Command::new(place::strata());
         command.arg("agent").args(["--listen", &address.to_string(), "--socket"]).arg(&socket);
-        for api in apis {
-            command.args(["--port", &api.port().to_string()]);
-        }
         let file =
             std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
