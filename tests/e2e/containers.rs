@@ -13,7 +13,7 @@ use tests::require::has_tool;
 use tests::workload::{Kind, Server, Workload};
 use tests::{eventually, require, sys};
 
-use crate::expect::{HTTP, TURNS, own_losses};
+use crate::expect::{HTTP, OUTSIDE, TURNS, assert_sum, own_losses};
 
 /// A new pod's series may wait 30 s for its name.
 const NAMED: Duration = Duration::from_secs(45);
@@ -27,6 +27,9 @@ fn assert_named(agent: &Agent, name: &str, labels: &[(&str, &str)], wanted: u64)
     let others: Vec<_> = others.select(name, &[]).map(|s| (&s.labels, s.value)).collect();
     assert_eq!(seen, wanted as f64, "{labels:?}; there is {others:?}\n{}", own_losses(agent));
 }
+
+/// The label of requests that were answered well.
+const OK: (&str, &str) = ("http_response_status_code", "200");
 
 /// Labels of a container in a pod whose metadata nobody has.
 fn pod_labels<'a>(ids: &'a Ids, workload: &'a str) -> [(&'static str, &'a str); 4] {
@@ -57,8 +60,8 @@ fn requests_to_every_server_in_runc_containers_are_counted_for_their_pods() {
     for (container, count) in containers.iter().zip([100, 200, 300, 400]) {
         let workload = pod_workload(container.ids());
         assert_named(&agent, HTTP, &pod_labels(container.ids(), &workload), count);
+        assert_named(&agent, HTTP, &[("container", container.ids().short()), OK], count);
     }
-    assert_named(&agent, HTTP, &[], 1_000);
 }
 
 #[test]
@@ -101,8 +104,7 @@ fn a_server_outside_of_containers_is_not_watched_unless_selected() {
     let server = Workload::start(Kind::Go).unwrap();
     let agent = Agent::start(&[]).unwrap();
     sequential::run(server.addr(), &[Call::get("/hello")], 100, true).unwrap();
-    let own = format!("process/{}", server.executable().unwrap());
-    crate::expect::assert_sum(&agent, HTTP, &[("workload", own.as_str())], 0);
+    assert_sum(&agent, HTTP, OUTSIDE, 0);
 }
 
 /// Runs the Go server in a cgroup of this path and expects its requests under
@@ -114,7 +116,7 @@ fn check_path(path: &str, container: &str, workload: &str) {
     sequential::run(server.addr(), &[Call::get("/hello")], 50, true).unwrap();
     let labels = [("namespace", ""), ("pod", ""), ("container", container), ("workload", workload)];
     assert_named(&agent, HTTP, &labels, 50);
-    assert_named(&agent, HTTP, &[], 50);
+    assert_named(&agent, HTTP, &[("container", container), OK], 50);
 }
 
 #[test]
@@ -154,4 +156,5 @@ fn a_container_in_its_own_network_namespace_is_counted() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let workload = pod_workload(container.ids());
     assert_named(&agent, HTTP, &pod_labels(container.ids(), &workload), 300);
+    assert_named(&agent, HTTP, &[("container", container.ids().short()), OK], 300);
 }

@@ -11,8 +11,8 @@ use tests::require;
 use tests::workload::{Kind, Server, Workload};
 
 use crate::expect::{
-    HTTP, TURNS, VISIBLE, assert_http_counts, assert_nothing_lost, assert_sum, client_counts,
-    own_losses,
+    HTTP, OUTSIDE, TURNS, VISIBLE, assert_http_counts, assert_nothing_lost, assert_sum,
+    client_counts, own_losses,
 };
 
 /// Methods and statuses of every class; every server here answers them alike.
@@ -36,7 +36,7 @@ fn a_thousand_sequential_requests(kind: Kind) {
     let tally = sequential::run(server.addr(), &mixed_plan(), 1_000, true).unwrap();
     assert_eq!(tally.completed(), 1_000);
 
-    assert_http_counts(&agent, &[], &client_counts(&tally));
+    assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
     let workload = format!("process/{}", server.executable().unwrap());
     let identity = [("namespace", ""), ("pod", ""), ("container", ""), ("workload", &*workload)];
     assert_sum(&agent, HTTP, &identity, 1_000);
@@ -71,7 +71,7 @@ fn requests_on_connections_of_their_own_are_counted_exactly() {
         let server = Workload::start(kind).unwrap();
         let agent = Agent::start_on_port_with_room(server.addr().port()).unwrap();
         let tally = sequential::run(server.addr(), &mixed_plan(), 400, false).unwrap();
-        assert_http_counts(&agent, &[], &client_counts(&tally));
+        assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
     }
 }
 
@@ -83,7 +83,7 @@ fn a_thousand_commands_to_redis_are_counted_exactly() {
     let agent = Agent::start_on_port(port).unwrap();
     let commands = redis::run(server.addr(), 1_000).unwrap();
     assert_sum(&agent, TURNS, &[("server_port", &port.to_string())], commands);
-    assert_sum(&agent, HTTP, &[], 0);
+    assert_sum(&agent, HTTP, OUTSIDE, 0);
     assert_nothing_lost(&agent);
 }
 
@@ -106,7 +106,7 @@ fn under_load_all_that_the_client_completed_is_counted() {
         );
 
         // Nothing is in flight any more: each connection has read its last response.
-        let total = || agent.scrape().unwrap().sum(HTTP, &[]);
+        let total = || agent.scrape().unwrap().sum(HTTP, OUTSIDE);
         let completed = outcome.tally.completed() as f64;
         let seen = tests::eventually::settle(VISIBLE, total, |seen| *seen >= completed);
         let slack = connections as f64;
@@ -115,7 +115,7 @@ fn under_load_all_that_the_client_completed_is_counted() {
             "{kind:?}: {seen} of {completed}\n{}",
             own_losses(&agent)
         );
-        let counts = crate::expect::http_counts(&agent.scrape().unwrap(), &[]);
+        let counts = crate::expect::http_counts(&agent.scrape().unwrap(), OUTSIDE);
         for (key, wanted) in &client {
             let seen = counts.get(key).copied().unwrap_or(0);
             assert!(
@@ -133,9 +133,9 @@ fn statuses_beyond_the_budget_of_series_are_folded_and_still_counted() {
     let server = Workload::start(Kind::Go).unwrap();
     let agent = Agent::start_on_port(server.addr().port()).unwrap();
     let tally = sequential::run(server.addr(), &mixed_plan(), 400, true).unwrap();
-    assert_sum(&agent, HTTP, &[], tally.completed());
+    assert_sum(&agent, HTTP, OUTSIDE, tally.completed());
     assert_nothing_lost(&agent);
-    let counts = crate::expect::http_counts(&agent.scrape().unwrap(), &[]);
+    let counts = crate::expect::http_counts(&agent.scrape().unwrap(), OUTSIDE);
     let client = client_counts(&tally);
     let folded = ("_OTHER".to_owned(), String::new());
     for (key, count) in counts.iter().filter(|(key, _)| **key != folded) {
@@ -151,7 +151,7 @@ fn an_agent_that_was_there_first_counts_a_server_that_comes_later() {
     let listen = ([127, 0, 0, 1], port).into();
     let server = Server::new(Kind::Go).listen(listen).start().unwrap();
     let tally = sequential::run(server.addr(), &mixed_plan(), 200, true).unwrap();
-    assert_http_counts(&agent, &[], &client_counts(&tally));
+    assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_connection_older_than_the_agent_is_counted_from_its_next_request() {
     let agent = Agent::start_on_port(server.addr().port()).unwrap();
     ask(50);
     assert_sum(&agent, HTTP, &[("http_response_status_code", "200")], 50);
-    assert_sum(&agent, HTTP, &[], 50);
+    assert_sum(&agent, HTTP, OUTSIDE, 50);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_process_is_selected_by_its_pid_and_no_other_is_counted() {
         .unwrap();
     sequential::run(other.addr(), &mixed_plan(), 300, true).unwrap();
     let tally = sequential::run(chosen.addr(), &mixed_plan(), 100, true).unwrap();
-    assert_http_counts(&agent, &[], &client_counts(&tally));
+    assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn ignored_paths_are_filtered_and_not_counted_as_requests() {
     let agent = Agent::start_on_port(server.addr().port()).unwrap();
     let plan = ["/healthz", "/readyz", "/livez", "/metrics", "/hello"].map(Call::get);
     sequential::run(server.addr(), &plan, 100, true).unwrap();
-    assert_sum(&agent, HTTP, &[], 20);
+    assert_sum(&agent, HTTP, OUTSIDE, 20);
     assert_sum(&agent, "strata_requests_total", &[("outcome", "filtered")], 80);
 }
 
@@ -219,7 +219,7 @@ fn durations_lie_between_the_handlers_and_the_clients() {
         connections: 16,
     };
     let timings = tests::load::open::run(server.addr(), &schedule).unwrap();
-    assert_sum(&agent, HTTP, &[], 200);
+    assert_sum(&agent, HTTP, OUTSIDE, 200);
     let metrics = agent.scrape().unwrap();
     server.stop().unwrap();
 
@@ -227,11 +227,11 @@ fn durations_lie_between_the_handlers_and_the_clients() {
     let client = seconds(timings.iter().map(|t| t.received_ns - t.sent_ns).sum());
     let entries = tests::journal::read(&log).unwrap();
     let handler = seconds(entries.iter().map(|e| e.end_ns - e.start_ns).sum());
-    let sum = metrics.sum("http_server_request_duration_seconds_sum", &[]);
+    let sum = metrics.sum("http_server_request_duration_seconds_sum", OUTSIDE);
     assert!((handler..=client).contains(&sum), "{handler} <= {sum} <= {client}");
 
     let buckets = "http_server_request_duration_seconds_bucket";
-    for bucket in metrics.select(buckets, &[]) {
+    for bucket in metrics.select(buckets, OUTSIDE) {
         let edge: f64 = bucket.label("le").parse().unwrap();
         if edge < 0.05 {
             assert_eq!(bucket.value, 0.0, "{bucket:?}");

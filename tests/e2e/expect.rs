@@ -16,6 +16,10 @@ pub(crate) const HTTP: &str = "http_server_request_duration_seconds_count";
 /// Count of turns of other protocols.
 pub(crate) const TURNS: &str = "strata_turn_duration_seconds_count";
 
+/// Labels of series of processes outside of containers: those of a host may be
+/// counted too, whoever runs them.
+pub(crate) const OUTSIDE: &[(&str, &str)] = &[("container", "")];
+
 /// How long a request may take from its end to a scrape that shows it: the
 /// budget is 60 ms; idle connections wait for a sweep.
 pub(crate) const VISIBLE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use tests::load::{Call, Tally, pipelined, sequential, shapes};
 use tests::require;
 use tests::workload::{Kind, Server, Workload};
 
-use crate::expect::{HTTP, assert_http_counts, assert_sum, client_counts};
+use crate::expect::{HTTP, OUTSIDE, assert_http_counts, assert_sum, client_counts};
 
 /// How often each shape is sent.
 const TIMES: u64 = 20;
@@ -31,7 +31,7 @@ fn check(kinds: &[Kind], shape: impl Fn(SocketAddr) -> (&'static str, u16)) {
             wanted.add(method, status);
         }
         wanted.merge(&sequential::run(server.addr(), &plain, 1, true).unwrap());
-        assert_http_counts(&agent, &[], &client_counts(&wanted));
+        assert_http_counts(&agent, OUTSIDE, &client_counts(&wanted));
     }
 }
 
@@ -138,7 +138,7 @@ fn pipelined_requests_are_counted_one_by_one() {
         let mixed =
             [Call::get("/status/404"), Call::post("/echo", b"body"), Call::get("/status/204")];
         wanted.merge(&pipelined::run(server.addr(), &mixed, 50).unwrap());
-        assert_http_counts(&agent, &[], &client_counts(&wanted));
+        assert_http_counts(&agent, OUTSIDE, &client_counts(&wanted));
     }
 }
 
@@ -172,7 +172,7 @@ fn a_client_that_resets_within_the_response_is_one_request_with_its_status() {
     }
     let tally = sequential::run(server.addr(), &[Call::get("/status/404")], 10, true).unwrap();
     assert_sum(&agent, HTTP, &[("http_response_status_code", "200")], TIMES);
-    assert_sum(&agent, HTTP, &[], TIMES + tally.completed());
+    assert_sum(&agent, HTTP, OUTSIDE, TIMES + tally.completed());
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_server_that_closes_without_a_response_is_one_request_without_status() {
         assert!(sequential::run(server.addr(), &[Call::get("/abort")], 1, true).is_err());
     }
     assert_sum(&agent, HTTP, &[("http_response_status_code", "")], TIMES);
-    assert_sum(&agent, HTTP, &[], TIMES);
+    assert_sum(&agent, HTTP, OUTSIDE, TIMES);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn ipv4_ipv6_and_v4_mapped_connections_are_counted_alike() {
     for host in ["127.0.0.1", "127.0.0.9", "::1", "::ffff:127.0.0.1"] {
         let addr = SocketAddr::new(host.parse().unwrap(), port);
         wanted.merge(&sequential::run(addr, &[Call::get("/hello")], 100, true).unwrap());
-        assert_http_counts(&agent, &[], &client_counts(&wanted));
+        assert_http_counts(&agent, OUTSIDE, &client_counts(&wanted));
     }
 }
 
@@ -214,5 +214,5 @@ fn an_http_2_preface_is_no_request_of_http_1() {
         connection.read_until_close().unwrap();
     }
     let tally = sequential::run(server.addr(), &[Call::get("/hello")], 10, true).unwrap();
-    assert_http_counts(&agent, &[], &client_counts(&tally));
+    assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
 }

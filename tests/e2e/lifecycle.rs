@@ -15,7 +15,7 @@ use tests::require::has_tool;
 use tests::workload::{Kind, Server, Workload};
 use tests::{eventually, require};
 
-use crate::expect::{HTTP, TURNS, assert_http_counts, assert_sum, client_counts};
+use crate::expect::{HTTP, OUTSIDE, TURNS, assert_http_counts, assert_sum, client_counts};
 
 /// Longer than anything here takes that ends by itself.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -113,7 +113,7 @@ fn a_new_agent_takes_over_where_one_was_killed() {
         Agent::start(&["--port", &server.addr().port().to_string()]).expect("a second agent");
     assert!(socket.exists(), "a killed agent cannot remove its socket");
     let tally = sequential::run(server.addr(), &[Call::get("/hello")], 70, true).unwrap();
-    assert_http_counts(&second, &[], &client_counts(&tally));
+    assert_http_counts(&second, OUTSIDE, &client_counts(&tally));
 
     let listen = format!("127.0.0.1:{}", free_port().unwrap());
     let args =
@@ -208,7 +208,7 @@ fn the_smallest_set_of_capabilities_is_enough_to_count() {
     let bounding = status.lines().find(|line| line.starts_with("CapBnd")).unwrap();
     assert!(bounding.ends_with("000000c000080004"), "{bounding}");
     let tally = sequential::run(server.addr(), &[Call::get("/hello")], 100, true).unwrap();
-    assert_http_counts(&agent, &[], &client_counts(&tally));
+    assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
     let commands = redis::run(others.addr(), 100).unwrap();
     assert_sum(&agent, TURNS, &[("server_port", &ports[1])], commands);
 }
@@ -238,5 +238,5 @@ fn a_restarted_server_is_counted_on() {
     server.stop().unwrap();
     let server = Server::new(Kind::Go).listen(listen).start().unwrap();
     sequential::run(server.addr(), &[Call::get("/hello")], 60, true).unwrap();
-    assert_sum(&agent, HTTP, &[], 100);
+    assert_sum(&agent, HTTP, OUTSIDE, 100);
 }

@@ -179,6 +179,8 @@ impl Worker {
         let service = request.service;
         if !self.series.contains_key(&service) {
             self.refresh_entries();
+            // At once: what is observed without a budget is folded for good.
+            self.admit();
         }
         match self.series.get_mut(&service) {
             Some(entry) => entry.requests.observe(request, entry.budget.as_mut()),
