@@ -7,4 +7,3 @@ pub mod bpf;
 pub mod clock;
 pub mod mapping;
 pub mod readable;
-pub mod umask;

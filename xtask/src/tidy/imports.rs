@@ -67,8 +67,6 @@ const ROOMS: &[Room] = &[
             "load::status",
             "telemetry",
             "metrics",
-            // A socket's mode is set by the mask of the process.
-            "sys",
         ],
     ),
     room(

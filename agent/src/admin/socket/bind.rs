@@ -3,18 +3,20 @@
 //! Separate from what is spoken through it: here is what tells a second agent
 //! that there is a first.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::sys::umask::with_umask;
-
-/// The socket's mode is 0660: bits that are masked away.
-const MASK: u32 = 0o117;
+/// Mode of the socket.
+const MODE: u32 = 0o660;
+/// Mode of the directory in which it is made.
+const PRIVATE_MODE: u32 = 0o700;
 /// Mode of the directory, if it has to be made.
 const DIRECTORY_MODE: u32 = 0o755;
 /// How often, and after which pause, a lock on the directory is tried. Anybody
@@ -74,7 +76,8 @@ pub struct Bound {
 
 impl Bound {
     /// Makes the socket, with mode 0660, for root and `group`. Replaces what an
-    /// agent left that was killed. Call it while the process has one thread.
+    /// agent left that was killed. It is made where nobody else may look, and
+    /// moved to its place when its mode and group are right.
     ///
     /// # Errors
     ///
@@ -97,15 +100,21 @@ impl Bound {
         // Two that start at once would each take the other's for a stale one.
         let _lock = lock(directory).await;
         make_way(path).await?;
-        let listener = with_umask(MASK, || UnixListener::bind(path))
-            .map_err(|error| refusal("make the socket", path, error))?;
-        let file = std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()));
-        let bound = Self { listener, path: path.to_owned(), file };
+        let private = Private::new(directory)
+            .map_err(|error| refusal("make a directory in", directory, error))?;
+        let made = private.socket();
+        let listener =
+            UnixListener::bind(&made).map_err(|error| refusal("make the socket", path, error))?;
+        std::fs::set_permissions(&made, Permissions::from_mode(MODE))
+            .map_err(|error| refusal("set the mode of the socket", path, error))?;
         if group.is_some() {
-            std::os::unix::fs::chown(path, None, group)
+            std::os::unix::fs::chown(&made, None, group)
                 .map_err(|error| refusal("give to its group the socket", path, error))?;
         }
-        Ok(bound)
+        let file = std::fs::symlink_metadata(&made).ok().map(|file| (file.dev(), file.ino()));
+        std::fs::rename(&made, path)
+            .map_err(|error| refusal("move to its place the socket", path, error))?;
+        Ok(Self { listener, path: path.to_owned(), file })
     }
 
     /// Where it is.
@@ -134,6 +143,35 @@ impl Drop for Bound {
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket");
         }
+    }
+}
+
+/// A directory for this process alone, removed with what is left in it.
+struct Private(PathBuf);
+
+impl Private {
+    fn new(parent: &Path) -> io::Result<Self> {
+        // Short: a socket's path has room for 107 bytes.
+        let private = Self(parent.join(format!(".{}", std::process::id())));
+        // One of this number that was killed here may have left it.
+        private.remove();
+        DirBuilder::new().mode(PRIVATE_MODE).create(&private.0)?;
+        Ok(private)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("s")
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(self.socket());
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 
@@ -192,8 +230,6 @@ fn group_id(name: &str, groups: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
