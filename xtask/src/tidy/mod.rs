@@ -4,6 +4,7 @@
 //! names, its prose. Each rule is a pure function over text, in a file of its
 //! own; this one reads the repository and prints what they find.
 
+mod dependencies;
 mod files;
 mod heads;
 mod imports;
@@ -86,6 +87,7 @@ fn check(files: &[File]) -> Vec<Problem> {
         }
         problems.extend(prose::check(&file.path, &file.text));
     }
+    problems.extend(dependencies::check(files));
     problems.extend(names::check(files));
     problems.extend(layout::check(files));
     problems
