@@ -50,8 +50,12 @@ pub(crate) fn of_current(
             Some((conn, state))
         }
         None => {
+            // First, so that tasks that only use other sockets get no state.
+            if !sk.is_tcp() {
+                return None;
+            }
             let state = filter::judge(task)?;
-            if state.verdict == IGNORED || !sk.is_tcp() {
+            if state.verdict == IGNORED {
                 return None;
             }
             let role = if is_server(sk) { ROLE_SERVER } else { ROLE_CLIENT };

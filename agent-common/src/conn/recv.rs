@@ -162,7 +162,16 @@ impl Conn {
         if self.is(Protocol::Http1) || self.is(Protocol::Unknown) {
             self.read_head(bytes);
         } else {
+            self.drop_stash();
+        }
+    }
+
+    /// The stashed bytes are parsed, or not needed: nothing of them is kept.
+    #[inline(always)]
+    pub(super) fn drop_stash(&mut self) {
+        if self.stash_len != 0 {
             self.stash_len = 0;
+            self.stash = [0; STASH_BYTES];
         }
     }
 
@@ -180,7 +189,7 @@ impl Conn {
             self.is_head_pending = 1;
             return;
         }
-        self.stash_len = 0;
+        self.drop_stash();
         self.is_head_pending = 0;
         if self.opened.is(Opening::Request) {
             self.protocol = Protocol::Http1 as u8;

@@ -43,7 +43,7 @@ impl Conn {
                     // Answered before its head could be told: not HTTP, or
                     // HTTP in pieces that were never joined.
                     self.is_head_pending = 0;
-                    self.stash_len = 0;
+                    self.drop_stash();
                     if self.is(Protocol::Unknown) {
                         self.protocol = Protocol::Opaque as u8;
                     } else {

@@ -360,3 +360,13 @@ proptest! {
         prop_assert_eq!(p.statuses(), expected);
     }
 }
+
+#[test]
+fn nothing_of_a_stashed_head_is_kept_once_it_is_read() {
+    let mut p = Player::new();
+    p.recv("GET /?s").recv("ecret HTTP/1.1\r\n\r\n");
+    assert_eq!(p.conn.stash, [0; STASH_BYTES]);
+    let mut p = Player::new();
+    p.recv("PING secret").send("+PONG\r\n");
+    assert_eq!(p.conn.stash, [0; STASH_BYTES]);
+}

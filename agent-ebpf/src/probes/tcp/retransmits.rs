@@ -18,7 +18,7 @@ use crate::{atomic, connections, stats};
 /// Index in `RETRANSMIT_KINDS`: data, or a FIN.
 pub(super) const DATA: u32 = 0;
 /// The SYN of an outgoing connect.
-const SYN: u32 = 1;
+pub(super) const SYN: u32 = 1;
 /// The answer to a SYN.
 const SYNACK: u32 = 2;
 

@@ -3,7 +3,7 @@
 //! Looked at where a program runs anyway, in process context: at the end of a
 //! request, at a client's send, in the sweep, and when the socket goes.
 
-use agent_common::conn::{Conn, ROLE_SERVER};
+use agent_common::conn::{Conn, ROLE_CLIENT, ROLE_SERVER};
 use agent_common::policy::LANE_TCP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
@@ -48,8 +48,11 @@ pub(crate) fn last(sk: Sock, conn: &mut Conn) {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     look(sk, conn, now_ns, 1);
     if let Some(tcp) = sk.tcp() {
-        // Those that the hook did not see: sends that failed.
-        retransmits::count(conn, tcp, retransmits::DATA);
+        // Those that the hook did not see. A client that never sent data can
+        // only have sent its SYN again.
+        let is_syn = conn.role == ROLE_CLIENT && tcp.data_segments_out() == 0;
+        let kind = if is_syn { retransmits::SYN } else { retransmits::DATA };
+        retransmits::count(conn, tcp, kind);
     }
     if conn.role == ROLE_SERVER {
         accept_wait::without_io(sk, conn);
