@@ -236,7 +236,7 @@ impl Default for Config {
             off: false,
             governor: Governor { enabled: true, budget: 0.01 },
             detail: Detail::Normal,
-            series: Series { per_container: 120, per_node: 30_000 },
+            series: Series { per_container: 300, per_node: 30_000 },
             ring: Ring { bytes: agent_common::limits::RING_BYTES },
             drain: Drain { interval: Duration::from_millis(10) },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },

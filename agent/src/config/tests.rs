@@ -25,7 +25,7 @@ fn other(key: &Key) -> Vec<&'static str> {
         "paths.ignore" => vec!["/ping", "/a/b"],
         "governor.budget" => vec!["0.05"],
         "detail" => vec!["full"],
-        "series.per_container" | "series.per_node" => vec!["200"],
+        "series.per_container" | "series.per_node" => vec!["400"],
         "ring.bytes" => vec!["8MiB"],
         "drain.interval" => vec!["25ms"],
         "log.level" => vec!["debug"],

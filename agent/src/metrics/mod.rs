@@ -14,7 +14,8 @@ use agent_common::histogram::CLASSIC_BUCKETS;
 /// Labels of every workload metric, in the order in which they are written.
 pub const IDENTITY: [&str; 4] = ["namespace", "pod", "container", "workload"];
 
-/// Series that one container may take.
+/// Series that a container with a few kinds of requests takes. Those with more
+/// may take up to `series.per_container`.
 pub const CONTAINER_BUDGET: u32 = 120;
 
 /// Series of a histogram with classic buckets, per set of labels: the buckets,

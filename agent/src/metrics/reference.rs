@@ -23,7 +23,7 @@ pub fn catalogue_markdown() -> String {
         "Every metric of a workload carries {identity}.\n\
          Scrape with `honor_labels: true`, so that these win over the labels of the agent's own pod.\n\
          \n\
-         A container may take {CONTAINER_BUDGET} series; *share* is what is planned for each metric, {sum} together.\n\
+         *Share* is what is planned of {CONTAINER_BUDGET} series a container for each metric, {sum} together; the limit is `series.per_container`.\n\
          A histogram with classic buckets takes {classic} series for each set of labels, one without takes {summary}.\n\
          \n\
          Every histogram is a native histogram (schema 3) in protobuf.\n\

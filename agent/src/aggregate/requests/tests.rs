@@ -208,3 +208,22 @@ fn sampled_turns_are_turns() {
         series = RequestSeries { http: Sets::new(), ..series };
     }
 }
+
+#[test]
+fn an_ordinary_api_keeps_its_methods_and_statuses_by_default() {
+    let limits = crate::config::Config::default().series;
+    let node = NodeBudget::new(limits.per_node);
+    let mut budget = budget(&node, limits.per_container);
+    let mut series = series();
+    for method in [Method::Get, Method::Post] {
+        for status in [200, 201, 204, 400, 401, 404, 500] {
+            let request = Request { method, ..request(Protocol::Http1, status, 80, 1) };
+            series.observe(&request, Some(&mut budget));
+        }
+    }
+    let mut snapshot = Snapshot::new(1);
+    series.snapshot(&books(), 0, &mut budget, &mut snapshot);
+    assert_eq!(histograms(&snapshot).2, 14);
+    assert!(node.folded().iter().all(|(_, count)| *count == 0));
+    assert!(budget.used() <= limits.per_container);
+}
