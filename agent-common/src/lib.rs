@@ -15,10 +15,12 @@ extern crate std;
 
 pub mod conn;
 pub mod counter;
+pub mod go;
 pub mod head;
 pub mod histogram;
 pub mod limits;
 pub mod off_cpu;
+pub mod parts;
 pub mod policy;
 pub mod record;
 pub mod stats;

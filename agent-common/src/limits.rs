@@ -44,3 +44,6 @@ pub const CGROUP_PATH_BYTES: usize = 512;
 
 /// Pipelined requests of one read whose methods are remembered.
 pub const MAX_PIPELINED: u32 = 15;
+
+/// Go binaries whose layout is known at one time.
+pub const MAX_GO_LAYOUTS: u32 = 256;

@@ -28,8 +28,9 @@ pub struct ProcessPolicy {
     pub g_tls_offset: i32,
     /// Offset of the goroutine id in the runtime's `g`; 0 if not known.
     pub goid_offset: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Its binary's entry of `GO_LAYOUTS`, counted from 1; 0 if there is none:
+    /// then its requests' time cannot be split by goroutine.
+    pub go_layout: u32,
 }
 
 /// The slot of a process in the `WATCHED` table.
@@ -126,19 +127,20 @@ impl ProcessPolicy {
         bytes[2..4].copy_from_slice(&self.flags.to_ne_bytes());
         bytes[4..8].copy_from_slice(&self.g_tls_offset.to_ne_bytes());
         bytes[8..12].copy_from_slice(&self.goid_offset.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&self.go_layout.to_ne_bytes());
         bytes
     }
 
     /// From the map's bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = bytes;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
         Self {
             service: u16::from_ne_bytes([a, b]),
             flags: u16::from_ne_bytes([c, d]),
             g_tls_offset: i32::from_ne_bytes([e, f, g, h]),
             goid_offset: u32::from_ne_bytes([i, j, k, l]),
-            _pad: 0,
+            go_layout: u32::from_ne_bytes([m, n, o, p]),
         }
     }
 }

@@ -12,12 +12,14 @@ use agent_common::counter::cpu::CpuCounters;
 use agent_common::counter::requests::RequestCounters;
 use agent_common::counter::syscalls::{ClassCounters, SyscallCounters};
 use agent_common::counter::tcp::{ScopeCounters, TcpCounters};
+use agent_common::go::GoLayout;
 use agent_common::head::{Head, Opened};
 use agent_common::histogram::Histogram;
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
+use agent_common::record::call::CallRecord;
 use agent_common::record::cgroup::CgroupRecord;
 use agent_common::record::process::ProcessRecord;
-use agent_common::record::request::{RequestPathRecord, RequestRecord};
+use agent_common::record::request::{RequestParts, RequestPathRecord, RequestRecord};
 use agent_common::stats::ProgramStats;
 
 /// A field: name, offset and size in bytes.
@@ -142,6 +144,60 @@ fn layouts() -> Vec<Layout> {
             _pad,
             local_addr,
             remote_addr,
+            parts,
+        }),
+        layout!(RequestParts {
+            ns,
+            zone_ns,
+            runqueue_worst_ns,
+            wait_worst_ns,
+            culprit_comm,
+            culprit_tgid,
+            estimated,
+            stops,
+            samples,
+            calls,
+            unit,
+            wait_reason
+        }),
+        layout!(CallRecord {
+            kind,
+            method,
+            protocol,
+            caller,
+            status,
+            service,
+            flags,
+            tgid,
+            tid,
+            retransmits,
+            goid,
+            sent_ns,
+            ready_ns,
+            read_ns,
+            end_ns,
+            bytes_out,
+            bytes_in,
+            loss_ns,
+            local_port,
+            remote_port,
+            _pad,
+            local_addr,
+            remote_addr
+        }),
+        layout!(GoLayout {
+            gcwaiting_at,
+            g_tls_offset,
+            goid,
+            wait_reason,
+            tracking_seq,
+            parent_goid,
+            sleep_when,
+            sched_sp,
+            persist_conn_conn,
+            counts_syscalls,
+            _pad,
+            reasons
         }),
         layout!(RequestPathRecord { request, path }),
         layout!(ProcessRecord {
@@ -172,7 +228,7 @@ fn layouts() -> Vec<Layout> {
         layout!(ScopeCounters { segments_sent, retransmits, rtt, jitter }),
         layout!(TcpCounters { scopes, resets, connects, connect_time, accept_wait }),
         layout!(CgroupPolicy { service, _pad }),
-        layout!(ProcessPolicy { service, flags, g_tls_offset, goid_offset, _pad }),
+        layout!(ProcessPolicy { service, flags, g_tls_offset, goid_offset, go_layout }),
         layout!(ListenerKey { netns, port, _pad }),
         layout!(Listener { service, _pad, sockets }),
         layout!(Control {

@@ -9,9 +9,10 @@ use agent_common::counter::cpu::CpuCounters;
 use agent_common::counter::requests::RequestCounters;
 use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
+use agent_common::go::GoLayout;
 use agent_common::limits::{
-    MAX_CGROUPS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES, RING_BYTES,
-    WATCHED_SLOTS,
+    MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
+    RING_BYTES, WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
@@ -77,6 +78,11 @@ pub(crate) static CGROUPS: HashMap<u64, CgroupPolicy, { MAX_CGROUPS as usize }, 
 #[btf_map]
 pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy, { MAX_PROCESSES as usize }, NO_PREALLOC> =
     HashMap::new();
+
+/// Go binaries, by `ProcessPolicy::go_layout` less one; written by the agent
+/// before the policy that names them.
+#[btf_map]
+pub(crate) static GO_LAYOUTS: Array<GoLayout, { MAX_GO_LAYOUTS as usize }, MMAPABLE> = Array::new();
 
 /// Entries of `PROCESSES` by slot, see `policy::watched_slot`: 128 KiB that save
 /// everybody else a storage look-up a switch and a system call.

@@ -3,6 +3,7 @@
 //! The first byte of every record is its kind. A record of an unknown kind or
 //! a wrong length is not an error: it is counted as malformed and skipped.
 
+pub mod call;
 pub mod cgroup;
 pub mod process;
 pub mod request;
@@ -28,6 +29,8 @@ pub enum RecordKind {
     CgroupRemoved = 7,
     /// [`process::ProcessRecord`]: any process began to listen.
     Listens = 8,
+    /// [`call::CallRecord`]
+    Call = 9,
 }
 
 impl RecordKind {
@@ -43,6 +46,7 @@ impl RecordKind {
             6 => Self::CgroupMade,
             7 => Self::CgroupRemoved,
             8 => Self::Listens,
+            9 => Self::Call,
             _ => return None,
         })
     }

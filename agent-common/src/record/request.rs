@@ -1,6 +1,7 @@
-//! One finished request: two cache lines, plus its path where paths are on.
+//! One finished request with its parts, plus its path where paths are on.
 
 use crate::limits::PATH_BYTES;
+use crate::parts::MEASURED;
 
 /// What the kernel knows of a finished request.
 ///
@@ -59,6 +60,68 @@ pub struct RequestRecord {
     pub local_addr: [u8; 16],
     /// Address of its peer.
     pub remote_addr: [u8; 16],
+    /// Where its time went.
+    pub parts: RequestParts,
+}
+
+/// Where a request's time went, as far as the kernel can show it. What is
+/// missing to the wall time is `unattributed`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestParts {
+    /// Nanoseconds, by [`crate::parts::Part`].
+    pub ns: [u64; MEASURED],
+    /// Of the time that is missing: where the goroutine may have run or waited,
+    /// and only samples can tell.
+    pub zone_ns: u64,
+    /// The longest wait for a CPU.
+    pub runqueue_worst_ns: u64,
+    /// The longest wait within the runtime.
+    pub wait_worst_ns: u64,
+    /// Name of the thread that ran instead, in the longest wait for a CPU;
+    /// zeroes if that was short.
+    pub culprit_comm: [u8; 16],
+    /// Its process.
+    pub culprit_tgid: u32,
+    /// Bits of parts that are estimated, see [`crate::parts::Part::bit`].
+    pub estimated: u32,
+    /// Times that the goroutine stopped, at least.
+    pub stops: u16,
+    /// Samples that found the goroutine running in a part of `zone_ns`.
+    pub samples: u16,
+    /// Calls to downstreams that were made for it.
+    pub calls: u16,
+    /// A [`crate::parts::UnitKind`] by number.
+    pub unit: u8,
+    /// A [`crate::go::GoWait`] by number: the reason of the longest wait.
+    pub wait_reason: u8,
+}
+
+impl RequestParts {
+    /// Nothing known.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            ns: [0; MEASURED],
+            zone_ns: 0,
+            runqueue_worst_ns: 0,
+            wait_worst_ns: 0,
+            culprit_comm: [0; 16],
+            culprit_tgid: 0,
+            estimated: 0,
+            stops: 0,
+            samples: 0,
+            calls: 0,
+            unit: 0,
+            wait_reason: 0,
+        }
+    }
+}
+
+impl Default for RequestParts {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The record with room for its path; only `path_len` bytes have meaning.
@@ -84,6 +147,7 @@ pub const FLAG_UNPARSED: u32 = 16;
 /// The connection was first seen while it was open.
 pub const FLAG_JOINED_LATE: u32 = 32;
 
-const _: () = assert!(size_of::<RequestRecord>() == 128);
-const _: () = assert!(size_of::<RequestPathRecord>() == 192);
+const _: () = assert!(size_of::<RequestParts>() == 192);
+const _: () = assert!(size_of::<RequestRecord>() == 320);
+const _: () = assert!(size_of::<RequestPathRecord>() == 384);
 const _: () = assert!(align_of::<RequestRecord>() == 8);

@@ -1,6 +1,7 @@
 //! Bytes of the ring into events. Pure, and never fails: what is no record is
 //! said to be malformed.
 
+mod call;
 mod field;
 mod request;
 
@@ -24,6 +25,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     match kind {
         RecordKind::Request => request::decode(bytes, false).map(Event::Request),
         RecordKind::RequestWithPath => request::decode(bytes, true).map(Event::Request),
+        RecordKind::Call => call::decode(bytes).map(Event::Call),
         RecordKind::Exec => process(bytes, Kind::Exec),
         RecordKind::Exit => process(bytes, Kind::Exit),
         RecordKind::Serves => process(bytes, Kind::Serves),
@@ -73,7 +75,7 @@ mod tests {
     fn what_is_no_record_is_malformed() {
         assert_eq!(decode(&[]).unwrap_err(), Malformed::Kind);
         assert_eq!(decode(&[0; 128]).unwrap_err(), Malformed::Kind);
-        assert_eq!(decode(&[1; 127]).unwrap_err(), Malformed::Length);
+        assert_eq!(decode(&[1; 319]).unwrap_err(), Malformed::Length);
         assert_eq!(decode(&[3; 41]).unwrap_err(), Malformed::Length);
     }
 
@@ -92,7 +94,7 @@ mod tests {
         fn hostile_bytes_do_no_harm(kind in 0u8..12, rest in proptest::collection::vec(any::<u8>(), 0..600)) {
             let mut bytes = vec![kind];
             bytes.extend(rest);
-            for len in [bytes.len(), 40, 128, 192, size_of::<CgroupRecord>()] {
+            for len in [bytes.len(), 40, 128, 320, 384, size_of::<CgroupRecord>()] {
                 if let Some(cut) = bytes.get(..len) {
                     let _ = decode(cut);
                 }

@@ -4,13 +4,15 @@ use std::mem::offset_of;
 use std::net::Ipv6Addr;
 
 use agent_common::conn::Protocol;
+use agent_common::go::GoWait;
 use agent_common::head::Method;
 use agent_common::limits::PATH_BYTES;
-use agent_common::record::request::{RequestPathRecord, RequestRecord};
+use agent_common::parts::{self, MEASURED, UnitKind};
+use agent_common::record::request::{RequestParts, RequestPathRecord, RequestRecord};
 
 use super::field::{bytes_at, field};
 use crate::event::Malformed;
-use crate::event::request::Request;
+use crate::event::request::{Culprit, Request, Work};
 
 /// Reads a request record, with or without a path.
 pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed> {
@@ -21,6 +23,9 @@ pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed>
     }
     let protocol = field!(bytes, RequestRecord, protocol: u8);
     let address = |at| bytes_at(bytes, at).map_or(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_octets);
+    let arrival_ns = field!(bytes, RequestRecord, arrival_ns: u64);
+    let end_ns = field!(bytes, RequestRecord, end_ns: u64);
+    let measured = measured(bytes.get(offset_of!(RequestRecord, parts)..).unwrap_or_default());
     Ok(Request {
         service: field!(bytes, RequestRecord, service: u16),
         protocol: Protocol::from_raw(protocol).ok_or(Malformed::Value)?,
@@ -31,9 +36,9 @@ pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed>
         tid: field!(bytes, RequestRecord, tid: u32),
         goid: field!(bytes, RequestRecord, goid: u64),
         cgroup_id: field!(bytes, RequestRecord, cgroup_id: u64),
-        arrival_ns: field!(bytes, RequestRecord, arrival_ns: u64),
+        arrival_ns,
         read_ns: field!(bytes, RequestRecord, read_ns: u64),
-        end_ns: field!(bytes, RequestRecord, end_ns: u64),
+        end_ns,
         bytes_in: field!(bytes, RequestRecord, bytes_in: u64),
         bytes_out: field!(bytes, RequestRecord, bytes_out: u64),
         retransmits_during: field!(bytes, RequestRecord, retransmits_during: u16),
@@ -48,8 +53,53 @@ pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed>
             address(offset_of!(RequestRecord, remote_addr)),
             field!(bytes, RequestRecord, remote_port: u16),
         ),
+        parts: parts::close(end_ns.saturating_sub(arrival_ns), &measured),
+        work: work(&measured),
         path: has_path.then(|| path(bytes)).flatten(),
     })
+}
+
+/// The parts of a record, from where they begin.
+fn measured(bytes: &[u8]) -> RequestParts {
+    let mut ns = [0; MEASURED];
+    let at = offset_of!(RequestParts, ns);
+    for (index, to) in ns.iter_mut().enumerate() {
+        *to = bytes_at(bytes, at + index * size_of::<u64>()).map_or(0, u64::from_ne_bytes);
+    }
+    RequestParts {
+        ns,
+        zone_ns: field!(bytes, RequestParts, zone_ns: u64),
+        runqueue_worst_ns: field!(bytes, RequestParts, runqueue_worst_ns: u64),
+        wait_worst_ns: field!(bytes, RequestParts, wait_worst_ns: u64),
+        culprit_comm: bytes_at(bytes, offset_of!(RequestParts, culprit_comm)).unwrap_or_default(),
+        culprit_tgid: field!(bytes, RequestParts, culprit_tgid: u32),
+        estimated: field!(bytes, RequestParts, estimated: u32),
+        stops: field!(bytes, RequestParts, stops: u16),
+        samples: field!(bytes, RequestParts, samples: u16),
+        calls: field!(bytes, RequestParts, calls: u16),
+        unit: field!(bytes, RequestParts, unit: u8),
+        wait_reason: field!(bytes, RequestParts, wait_reason: u8),
+    }
+}
+
+fn work(measured: &RequestParts) -> Work {
+    let len = measured.culprit_comm.iter().position(|byte| *byte == 0);
+    let comm = measured.culprit_comm.get(..len.unwrap_or(16)).unwrap_or_default();
+    Work {
+        kind: UnitKind::from_raw(measured.unit),
+        estimated: measured.estimated,
+        zone_ns: measured.zone_ns,
+        samples: measured.samples,
+        stops: measured.stops,
+        calls: measured.calls,
+        wait: GoWait::from_raw(measured.wait_reason),
+        wait_worst_ns: measured.wait_worst_ns,
+        runqueue_worst_ns: measured.runqueue_worst_ns,
+        culprit: (measured.culprit_tgid != 0).then(|| Culprit {
+            tgid: measured.culprit_tgid,
+            comm: String::from_utf8_lossy(comm).into(),
+        }),
+    }
 }
 
 fn path(bytes: &[u8]) -> Option<Box<str>> {

@@ -1,5 +1,6 @@
 //! Nouns of the flow: what was decoded, owned and plain.
 
+pub mod call;
 pub mod cgroup;
 pub mod ids;
 pub mod malformed;
@@ -13,6 +14,8 @@ pub use malformed::Malformed;
 pub enum Event {
     /// A request finished.
     Request(request::Request),
+    /// A call to a downstream finished.
+    Call(call::Call),
     /// A process did something.
     Process(process::Process),
     /// A cgroup came or went.

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use agent_common::conn::Protocol;
+use agent_common::go::GoWait;
 use agent_common::head::Method;
+use agent_common::parts::{Split, UnitKind};
 use agent_common::record::request::{FLAG_ABORTED, FLAG_NO_ARRIVAL, FLAG_STREAM};
 
 /// A finished request, or turn.
@@ -49,8 +51,46 @@ pub struct Request {
     pub local: (Ipv6Addr, u16),
     /// Address and port of the client.
     pub remote: (Ipv6Addr, u16),
+    /// Where its time went: sums to the wall time.
+    pub parts: Split,
+    /// What its parts were measured on, and what stands out.
+    pub work: Work,
     /// Path up to `?`, where paths are kept.
     pub path: Option<Box<str>>,
+}
+
+/// What a request rode on, and the evidence that is worth a word.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Thread, goroutine or loop.
+    pub kind: UnitKind,
+    /// Bits of parts that are estimated, see `Part::bit`.
+    pub estimated: u32,
+    /// Of the unknown time: where only samples can tell running from waiting.
+    pub zone_ns: u64,
+    /// Samples that found it running there.
+    pub samples: u16,
+    /// Times that its goroutine stopped, at least.
+    pub stops: u16,
+    /// Calls to downstreams.
+    pub calls: u16,
+    /// Reason of its longest wait within the runtime.
+    pub wait: GoWait,
+    /// Length of that wait.
+    pub wait_worst_ns: u64,
+    /// Its longest wait for a CPU.
+    pub runqueue_worst_ns: u64,
+    /// Who ran instead in that wait, if it was long.
+    pub culprit: Option<Culprit>,
+}
+
+/// A thread that ran while a request waited for a CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    /// Its process.
+    pub tgid: u32,
+    /// Its name.
+    pub comm: Box<str>,
 }
 
 impl Request {

@@ -14,6 +14,8 @@ use crate::event::{Event, Malformed};
 pub enum Dropped {
     /// The queue between reader and worker was full: requests.
     QueueFull,
+    /// The same, for calls to downstreams.
+    QueueFullCall,
     /// The same, for changes of processes and cgroups.
     QueueFullChange,
     /// A request of a service that is not known (any more).
@@ -22,13 +24,15 @@ pub enum Dropped {
 
 impl Dropped {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::QueueFull, Self::QueueFullChange, Self::UnknownService];
+    pub const ALL: [Self; 4] =
+        [Self::QueueFull, Self::QueueFullCall, Self::QueueFullChange, Self::UnknownService];
 
     /// The value of the `reason` label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full_request",
+            Self::QueueFullCall => "queue_full_call",
             Self::QueueFullChange => "queue_full_change",
             Self::UnknownService => "unknown_service",
         }
@@ -110,6 +114,7 @@ impl Own {
                     self.count_dropped(Dropped::QueueFull, 1);
                     self.count_dropped_request(request.service);
                 }
+                Event::Call(_) => self.count_dropped(Dropped::QueueFullCall, 1),
                 Event::Process(_) | Event::Cgroup(_) => {
                     self.count_dropped(Dropped::QueueFullChange, 1);
                 }

@@ -122,10 +122,11 @@ impl Worker {
         for event in events {
             match event {
                 Event::Request(request) => self.take_request(request),
+                Event::Call(_) => {}
                 Event::Process(process) => self.parts.attributor.on_process(process),
                 Event::Cgroup(cgroup) => self.parts.attributor.on_cgroup(cgroup),
             }
-            if !matches!(event, Event::Request(_)) {
+            if !matches!(event, Event::Request(_) | Event::Call(_)) {
                 self.apply_changes();
             }
         }

@@ -4,11 +4,15 @@
 use std::net::Ipv6Addr;
 use std::rc::Rc;
 
+use agent_common::go::GoWait;
+use agent_common::parts::{self, UnitKind};
+use agent_common::record::request::RequestParts;
 use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::budget::NodeBudget;
 use crate::event::Event;
+use crate::event::request::Work;
 use crate::telemetry::Own;
 
 const SERVICE: u16 = 7;
@@ -35,6 +39,19 @@ fn request(protocol: Protocol, status: u16, port: u16, wall_ns: u64) -> Request 
         mdev_us: 0,
         local: (Ipv6Addr::LOCALHOST, port),
         remote: (Ipv6Addr::LOCALHOST, 1),
+        parts: parts::close(wall_ns, &RequestParts::new()),
+        work: Work {
+            kind: UnitKind::Thread,
+            estimated: 0,
+            zone_ns: 0,
+            samples: 0,
+            stops: 0,
+            calls: 0,
+            wait: GoWait::Unknown,
+            wait_worst_ns: 0,
+            runqueue_worst_ns: 0,
+            culprit: None,
+        },
         path: None,
     }
 }
