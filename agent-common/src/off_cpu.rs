@@ -112,6 +112,33 @@ pub const fn is_runtime_nap(blocked: &Blocked) -> bool {
     blocked.is_go && !blocked.has_request && blocked.syscall == nr::NANOSLEEP
 }
 
+/// Whom a thread waits for that is blocked in a call on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Nobody, or it cannot be told.
+    None,
+    /// A peer that it connects to.
+    Called,
+    /// Whoever sends to it.
+    Sending,
+    /// Whoever takes what it sends.
+    Taking,
+}
+
+/// Whom a thread waits for, by the system call that it is blocked in.
+#[inline(always)]
+#[must_use]
+pub fn peer(syscall: i64) -> Peer {
+    let class = class_of(syscall);
+    if class == Class::Connect as u8 {
+        return Peer::Called;
+    }
+    if is_any(class, bit(Class::Recv) | bit(Class::Poll) | bit(Class::Read)) {
+        return Peer::Sending;
+    }
+    if is_any(class, bit(Class::Send) | bit(Class::Write)) { Peer::Taking } else { Peer::None }
+}
+
 /// Classes as bits.
 type Classes = u32;
 

@@ -11,11 +11,12 @@ use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
 use agent_common::go::GoLayout;
 use agent_common::limits::{
-    MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
-    RING_BYTES, WATCHED_SLOTS,
+    MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED, MAX_PROCESSES,
+    MAX_SERVICES, RING_BYTES, WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
+use agent_common::work::Parked;
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 
@@ -88,6 +89,16 @@ pub(crate) static GO_LAYOUTS: Array<GoLayout, { MAX_GO_LAYOUTS as usize }, MMAPA
 /// everybody else a storage look-up a switch and a system call.
 #[btf_map]
 pub(crate) static WATCHED_TGIDS: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
+
+/// Goroutines that left their thread with a request open, by process and id.
+#[btf_map]
+pub(crate) static PARKED: HashMap<u64, Parked, { MAX_PARKED as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Entries of `PARKED` by the slot of their process, so that threads of others
+/// look no further.
+#[btf_map]
+pub(crate) static PARKED_OF: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
 
 /// Ports that are listened on: which end of a connection is the server.
 #[btf_map]

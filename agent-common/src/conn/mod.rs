@@ -12,7 +12,7 @@ mod tcp;
 
 use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
-use crate::record::request::{FLAG_ABORTED, RequestRecord};
+use crate::record::request::{FLAG_ABORTED, RequestParts, RequestRecord};
 
 pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS};
 
@@ -188,6 +188,23 @@ pub struct Conn {
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
     /// `opened.path_len` bytes have meaning.
     pub path: [u64; PATH_BYTES / 8],
+    /// Where the time of the open request went, as far as it is booked.
+    pub parts: RequestParts,
+    /// What its socket is told by while it lives: where it is.
+    pub id: u64,
+    /// When the connection was accepted, if that was not before the open
+    /// request began; else 0.
+    pub accepted_ns: u64,
+    /// Of a call: when the first byte of its reply became readable.
+    pub reply_ready_ns: u64,
+    /// Of a call: last byte of it handed to TCP.
+    pub sent_ns: u64,
+    /// Of a call: how its caller is known, `CALLER_*`.
+    pub caller: u8,
+    /// 1 after the send buffer was found full.
+    pub is_send_full: u8,
+    /// Zero.
+    pub _pad2: [u8; 6],
 }
 
 impl Conn {
@@ -239,6 +256,14 @@ impl Conn {
             _pad: [0; 3],
             epoch: 0,
             path: [0; PATH_BYTES / 8],
+            parts: RequestParts::new(),
+            id: 0,
+            accepted_ns: 0,
+            reply_ready_ns: 0,
+            sent_ns: 0,
+            caller: 0,
+            is_send_full: 0,
+            _pad2: [0; 6],
         }
     }
 
@@ -324,7 +349,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 320);
+const _: () = assert!(size_of::<Conn>() <= 544);
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //! - adds: `TcpCounters`, by `probes::tcp`
 //! - rate: five runs a connection
 
-use agent_common::conn::{END, READING, ROLE_CLIENT, ROLE_SERVER};
+use agent_common::conn::{END, READING, RESPONDING, ROLE_CLIENT, ROLE_SERVER};
 use agent_common::policy::{LANE_SOCKETS, Listener, NO_SERVICE};
 use agent_common::record::RecordKind;
 use agent_common::stats::{Loss, Program};
@@ -144,6 +144,9 @@ fn destroys(ctx: &BtfTracePointContext) {
     let Some(conn) = connections::find(sk) else {
         return;
     };
+    if conn.role == ROLE_CLIENT && (conn.phase == READING || conn.phase == RESPONDING) {
+        request::finish_call(conn, sk);
+    }
     tcp::sample::last(sk, conn);
     connections::remove(sk);
 }
