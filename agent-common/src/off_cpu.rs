@@ -103,6 +103,13 @@ pub fn is_between_requests(blocked: &Blocked) -> bool {
         || (class == Class::Futex as u8 && blocked.is_go)
 }
 
+/// Whether a thread that [`is_between_requests`] waits in an event loop.
+#[inline(always)]
+#[must_use]
+pub fn is_event_loop(blocked: &Blocked) -> bool {
+    !blocked.is_go && class_of(blocked.syscall) == Class::Poll as u8
+}
+
 /// Whether Go's runtime naps: its monitor, 50 to 50 000 times a second, or a
 /// thread that looks for work. Half of a quiet process's waits are such naps;
 /// they are looked at no further, and neither is the wait for a CPU after one.

@@ -119,6 +119,7 @@ fn layouts() -> Vec<Layout> {
             path,
             parts,
             id,
+            booked_ns,
             accepted_ns,
             reply_ready_ns,
             sent_ns,

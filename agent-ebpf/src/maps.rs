@@ -16,7 +16,7 @@ use agent_common::limits::{
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
-use agent_common::work::Parked;
+use agent_common::work::{Busy, Parked};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 
@@ -99,6 +99,10 @@ pub(crate) static PARKED: HashMap<u64, Parked, { MAX_PARKED as usize }, NO_PREAL
 /// look no further.
 #[btf_map]
 pub(crate) static PARKED_OF: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
+
+/// Run time of Go processes, by their slot.
+#[btf_map]
+pub(crate) static BUSY: Array<Busy, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
 
 /// Ports that are listened on: which end of a connection is the server.
 #[btf_map]

@@ -192,6 +192,8 @@ pub struct Conn {
     pub parts: RequestParts,
     /// What its socket is told by while it lives: where it is.
     pub id: u64,
+    /// Up to when the time of the open request is booked.
+    pub booked_ns: u64,
     /// When the connection was accepted, if that was not before the open
     /// request began; else 0.
     pub accepted_ns: u64,
@@ -258,6 +260,7 @@ impl Conn {
             path: [0; PATH_BYTES / 8],
             parts: RequestParts::new(),
             id: 0,
+            booked_ns: 0,
             accepted_ns: 0,
             reply_ready_ns: 0,
             sent_ns: 0,

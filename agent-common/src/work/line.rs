@@ -68,6 +68,8 @@ pub struct Line {
     /// Whose work it does: a goroutine's id, or the address of a request's
     /// socket where threads serve requests; 0 if none is known.
     pub owner: u64,
+    /// Which of the owner's requests is open: when it was read.
+    pub request_ns: u64,
     /// Up to when the owner's time is booked.
     pub since_ns: u64,
     /// The last point, whoever's; a switch-in counts.
@@ -110,8 +112,12 @@ pub struct Line {
     pub was_idle: u8,
     /// 1 if `owner` is a goroutine.
     pub is_goroutine: u8,
-    /// Zero.
-    pub _pad: u8,
+    /// While its stretch on the CPU is counted in the process's: the epoch that
+    /// this began in, as one byte that is not 0.
+    pub counted: u8,
+    /// The goroutine that was found to have left the thread at its last idle
+    /// time.
+    pub left: u64,
 }
 
 impl Line {
@@ -120,6 +126,7 @@ impl Line {
     pub const fn new() -> Self {
         Self {
             owner: 0,
+            request_ns: 0,
             since_ns: 0,
             point_ns: 0,
             in_ns: 0,
@@ -141,7 +148,8 @@ impl Line {
             is_receiving: 0,
             was_idle: 0,
             is_goroutine: 0,
-            _pad: 0,
+            counted: 0,
+            left: 0,
         }
     }
 

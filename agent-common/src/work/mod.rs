@@ -13,11 +13,13 @@
 //! resume. What lies beyond a bound is not guessed: it becomes `zone_ns`, which
 //! is part of what is unattributed.
 
+mod busy;
 mod line;
 mod parked;
 
+pub use busy::Busy;
 pub use line::{Line, OFFS, Off, Run};
-pub use parked::{Parked, Resume, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
+pub use parked::{Parked, Resume, Stop, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
 
 use crate::parts::Part;
 use crate::record::request::RequestParts;

@@ -11,6 +11,10 @@ use crate::record::request::RequestParts;
 pub struct Parked {
     /// What was booked for it meanwhile.
     pub parts: RequestParts,
+    /// Which of its requests is open: when it was read.
+    pub request_ns: u64,
+    /// Up to when its time is booked, where it ran last.
+    pub booked_ns: u64,
     /// Since when it does not run, at the latest; 0 while it runs.
     pub parked_ns: u64,
     /// `time.Sleep` lets it go on then; 0 if it does not sleep.
@@ -23,6 +27,8 @@ pub struct Parked {
     pub unread_ns: u64,
     /// Since when a call is outstanding.
     pub calling_ns: u64,
+    /// The process's run time when it stopped, see [`super::Busy`].
+    pub busy_ns: u64,
     /// Calls that are outstanding.
     pub calls_open: u32,
     /// `trackingSeq` that the stop is counted from.
@@ -36,6 +42,19 @@ pub struct Parked {
     pub _pad: u8,
 }
 
+/// How a goroutine stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop {
+    /// See [`Parked::seq`].
+    pub seq: u8,
+    /// See [`Parked::reason`].
+    pub reason: u8,
+    /// See [`Parked::is_seen`].
+    pub is_seen: u8,
+    /// See [`Parked::deadline_ns`].
+    pub deadline_ns: u64,
+}
+
 /// How a goroutine was found running again.
 #[derive(Clone, Copy, Debug)]
 pub struct Resume {
@@ -43,6 +62,8 @@ pub struct Resume {
     pub now_ns: u64,
     /// It ran on this thread no earlier than then.
     pub earliest_ns: u64,
+    /// The process's run time now.
+    pub busy_ns: u64,
     /// Its `trackingSeq`.
     pub seq: u8,
     /// Its wait reason (a `GoWait`): that of its last stop.
@@ -73,12 +94,15 @@ impl Parked {
     pub const fn new() -> Self {
         Self {
             parts: RequestParts::new(),
+            request_ns: 0,
+            booked_ns: 0,
             parked_ns: 0,
             deadline_ns: 0,
             called_ns: 0,
             loss_ns: 0,
             unread_ns: 0,
             calling_ns: 0,
+            busy_ns: 0,
             calls_open: 0,
             seq: 0,
             reason: 0,
@@ -89,12 +113,14 @@ impl Parked {
 
     /// It stopped, by `now_ns` at the latest.
     #[inline(always)]
-    pub fn park(&mut self, now_ns: u64, seq: u8, reason: u8, is_seen: u8, deadline_ns: u64) {
+    pub fn park(&mut self, now_ns: u64, busy_ns: u64, stop: &Stop) {
         self.parked_ns = now_ns;
-        self.seq = seq;
-        self.reason = reason;
-        self.is_seen = is_seen;
-        self.deadline_ns = deadline_ns;
+        self.booked_ns = now_ns;
+        self.busy_ns = busy_ns;
+        self.seq = stop.seq;
+        self.reason = stop.reason;
+        self.is_seen = stop.is_seen;
+        self.deadline_ns = stop.deadline_ns;
         self.called_ns = 0;
         self.loss_ns = 0;
         self.unread_ns = 0;
@@ -142,6 +168,7 @@ impl Parked {
     pub fn resume(&mut self, resume: &Resume) {
         let parked_ns = self.parked_ns;
         self.parked_ns = 0;
+        self.booked_ns = resume.now_ns;
         if parked_ns == 0 || resume.now_ns < parked_ns {
             return;
         }
@@ -155,7 +182,8 @@ impl Parked {
             self.parts.zone_ns += ran_ns;
         }
         let left_ns = self.book_known(parked_ns, resumed_ns, resume);
-        self.book_rest(left_ns, resumed_ns, resume);
+        let busy_ns = resume.busy_ns.wrapping_sub(self.busy_ns);
+        self.book_rest(left_ns, busy_ns.saturating_sub(ran_ns), resumed_ns, resume);
     }
 
     /// Books what of the stop has a reason outside of the runtime; gives the
@@ -212,24 +240,26 @@ impl Parked {
         left_ns
     }
 
-    /// Books the rest of a stop to its reason, if there was one stop and its
-    /// reason is known.
+    /// Books the rest of a stop to its reason. If there may have been more
+    /// than one, it may have run in between: for no longer than the process
+    /// did, which was `busy_ns`.
     #[inline(always)]
-    fn book_rest(&mut self, left_ns: u64, resumed_ns: u64, resume: &Resume) {
+    fn book_rest(&mut self, left_ns: u64, busy_ns: u64, resumed_ns: u64, resume: &Resume) {
         let leaves = resume.seq.wrapping_sub(self.seq);
-        let reason = if self.is_seen != 0 {
-            if leaves != 0 {
-                self.parts.zone_ns += left_ns;
-                return;
-            }
+        let is_one = leaves == 1 - self.is_seen;
+        let reason = if self.is_seen != 0 && (is_one || resume.reason == 0) {
             self.reason
+        } else if is_one && resume.reason == self.reason {
+            GoWait::Preempted as u8
         } else {
-            if leaves > 1 {
-                self.parts.zone_ns += left_ns;
-                return;
-            }
-            if resume.reason == self.reason { GoWait::Preempted as u8 } else { resume.reason }
+            resume.reason
         };
+        let mut left_ns = left_ns;
+        if !is_one {
+            let hidden_ns = if busy_ns < left_ns { busy_ns } else { left_ns };
+            self.parts.zone_ns += hidden_ns;
+            left_ns -= hidden_ns;
+        }
         let mut waited_ns = left_ns;
         if reason == GoWait::Sleep as u8 && self.deadline_ns != 0 && self.deadline_ns < resumed_ns {
             let late_ns = resumed_ns - self.deadline_ns;
@@ -238,7 +268,7 @@ impl Parked {
             add(&mut self.parts, Part::Sched, late_ns);
         }
         let part = GoWait::part(reason);
-        if reason == GoWait::Preempted as u8 {
+        if reason == GoWait::Preempted as u8 || !is_one {
             estimate(&mut self.parts, part, waited_ns);
         } else {
             add(&mut self.parts, part, waited_ns);

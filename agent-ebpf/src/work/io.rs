@@ -8,7 +8,7 @@ use agent_common::record::request::RequestParts;
 use agent_common::work::{self, Line, Run, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
 
 use super::goroutine::{Why, point};
-use super::{has_parked, open, parked, unpark};
+use super::{has_parked, open, park_room, parked, unpark};
 use crate::filter::TaskState;
 use crate::kernel::go::Goroutine;
 
@@ -21,6 +21,7 @@ fn begins_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_
     let tgid = conn.tgid;
     let line = &mut state.line;
     conn.parts = RequestParts::new();
+    conn.booked_ns = now_ns;
     let mut from_ns = conn.arrival_ns;
     let accepted_ns = conn.accepted_ns;
     if accepted_ns > from_ns && accepted_ns <= now_ns {
@@ -108,19 +109,23 @@ fn own_goroutine(
 ) {
     let line = &mut state.line;
     point(line, conn.tgid, now_ns, goroutine, why);
-    if conn.goid != goroutine.id || line.is_open == 0 {
+    if conn.goid != goroutine.id {
+        return;
+    }
+    if line.is_open == 0 || line.request_ns != conn.read_ns {
+        came_unseen(conn, line, goroutine, now_ns);
         return;
     }
     if line.has_parked != 0
         && let Some(parked) = parked(conn.tgid, goroutine.id)
+        && parked.request_ns == conn.read_ns
     {
         work::merge(&mut conn.parts, &parked.parts);
-        if parked.calls_open == 0 {
-            unpark(conn.tgid, goroutine.id);
-            line.has_parked = 0;
-        } else {
-            parked.parts = RequestParts::new();
-        }
+        parked.parts = RequestParts::new();
+    }
+    if line.has_parked == 0 && line.since_ns < conn.booked_ns {
+        // It was here before, and was booked elsewhere since.
+        line.forget(conn.booked_ns);
     }
     let moves = goroutine.seq.wrapping_sub(line.seq);
     let run = if moves == 0 {
@@ -133,8 +138,29 @@ fn own_goroutine(
     };
     conn.parts.stops = conn.parts.stops.wrapping_add(u16::from(moves));
     line.book(now_ns, run, &mut conn.parts);
+    conn.booked_ns = now_ns;
     line.seq = goroutine.seq;
     line.reason = goroutine.reason;
+}
+
+/// The goroutine of a request is found on a thread that it was not known to
+/// have come to. Where it was before may still count as its place: a mark says
+/// that it is not.
+#[inline(always)]
+fn came_unseen(conn: &mut Conn, line: &mut Line, goroutine: &Goroutine, now_ns: u64) {
+    open(line, goroutine.id, true, now_ns);
+    line.request_ns = conn.read_ns;
+    line.seq = goroutine.seq;
+    line.reason = goroutine.reason;
+    conn.booked_ns = now_ns;
+    conn.parts.stops = conn.parts.stops.wrapping_add(1);
+    if let Some(parked) = park_room(conn.tgid, goroutine.id, conn.read_ns) {
+        work::merge(&mut conn.parts, &parked.parts);
+        parked.parts = RequestParts::new();
+        parked.parked_ns = 0;
+        parked.booked_ns = now_ns;
+        line.has_parked = 1;
+    }
 }
 
 #[inline(always)]
@@ -170,6 +196,7 @@ fn ends_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine) {
             }
             line.is_open = 0;
             line.has_parked = 0;
+            line.owner = 0;
         }
         return;
     }

@@ -9,6 +9,7 @@
 //! itself, once, for any arguments, not again on each of the hundreds of ways
 //! through a probe that lead to it.
 
+mod busy;
 mod goroutine;
 mod io;
 mod switch;
@@ -70,11 +71,17 @@ fn parked(tgid: u32, goid: u64) -> Option<&'static mut Parked> {
     PARKED.get_ptr_mut(key(tgid, goid)).map(|parked| unsafe { &mut *parked })
 }
 
-/// The state of a goroutine that left its thread; made if there is none.
+/// The state of a goroutine that left its thread, for its request that was
+/// read at `request_ns`; made if there is none. `None` if a later one of its
+/// requests is open: what is known of this one came too late.
 #[inline(always)]
-pub(crate) fn park_room(tgid: u32, goid: u64) -> Option<&'static mut Parked> {
+pub(crate) fn park_room(tgid: u32, goid: u64, request_ns: u64) -> Option<&'static mut Parked> {
     if let Some(known) = parked(tgid, goid) {
-        return Some(known);
+        if known.request_ns < request_ns {
+            *known = Parked::new();
+            known.request_ns = request_ns;
+        }
+        return if known.request_ns == request_ns { Some(known) } else { None };
     }
     static EMPTY: Parked = Parked::new();
     if PARKED.insert(key(tgid, goid), &EMPTY, 0).is_err() {
@@ -85,7 +92,9 @@ pub(crate) fn park_room(tgid: u32, goid: u64) -> Option<&'static mut Parked> {
         // SAFETY: a map value.
         unsafe { atomic::add(slot, 1) };
     }
-    parked(tgid, goid)
+    let made = parked(tgid, goid)?;
+    made.request_ns = request_ns;
+    Some(made)
 }
 
 /// Forgets a goroutine that left its thread, if it did.
@@ -103,6 +112,7 @@ pub(crate) fn unpark(tgid: u32, goid: u64) {
 #[inline(always)]
 fn open(line: &mut Line, owner: u64, is_goroutine: bool, now_ns: u64) {
     line.restart(owner, now_ns);
+    line.request_ns = now_ns;
     line.is_goroutine = u8::from(is_goroutine);
     line.is_open = 1;
     line.has_parked = 0;

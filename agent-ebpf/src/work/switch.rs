@@ -4,8 +4,8 @@
 use agent_common::go::GoWait;
 use agent_common::work::CULPRIT_NS;
 
-use super::goroutine::{came_and_left, leaves};
-use super::{has_parked, layout, parked, work_seen};
+use super::goroutine::{leaves, left_last};
+use super::{busy, has_parked, layout, parked, work_seen};
 use crate::filter::TaskState;
 use crate::kernel::go::{self, Goroutine};
 use crate::kernel::task::Task;
@@ -15,6 +15,9 @@ use crate::kernel::task::Task;
 #[inline(always)]
 pub(crate) fn leave(task: Task, state: &mut TaskState, is_blocked: bool, now_ns: u64) {
     let tgid = task.tgid();
+    if state.line.counted != 0 {
+        busy::ends(&mut state.line, tgid, now_ns);
+    }
     if state.go_layout != 0 && (state.line.is_open != 0 || has_parked(tgid)) {
         let current = super::current(task, state);
         if current.id != 0 {
@@ -52,12 +55,13 @@ extern "C" fn work_idles(state: *mut TaskState, g0: u64, tgid: u32, now_ns: u64)
             leaves(line, tgid, now_ns, None);
         }
         if left.id != 0 {
-            came_and_left(line, tgid, now_ns, &left, deadline_ns);
+            left_last(line, tgid, now_ns, &left, deadline_ns);
         }
     }
     if left.id != 0 && left.is_waiting == 0 && go::is_world_stopping(layout) {
         stopped_with_the_world(tgid, &left);
     }
+    line.left = left.id;
     line.owner = 0;
     line.is_open = 0;
     line.has_parked = 0;
@@ -78,10 +82,19 @@ fn stopped_with_the_world(tgid: u32, left: &Goroutine) {
 }
 
 /// A watched thread gets the CPU after `waited_ns` of being ready for it, or
-/// of being off it for the reason of the wait code `wait`.
+/// of being off it for the reason of the wait code `wait`; `prev` had it.
 #[inline(always)]
-pub(crate) fn enter(state: &mut TaskState, wait: u8, waited_ns: u64, now_ns: u64, prev: Task) {
+pub(crate) fn enter(
+    (task, prev): (Task, Task),
+    state: &mut TaskState,
+    wait: u8,
+    waited_ns: u64,
+    now_ns: u64,
+) {
     let line = &mut state.line;
+    if state.go_layout != 0 {
+        busy::begins(line, task.tgid(), now_ns);
+    }
     line.in_ns = now_ns;
     line.ready_ns = now_ns - waited_ns;
     line.point_ns = now_ns;

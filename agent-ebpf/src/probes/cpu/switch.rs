@@ -38,7 +38,7 @@ fn switch(ctx: &BtfTracePointContext) {
             // SAFETY: a helper without arguments.
             now_ns = unsafe { bpf_ktime_get_ns() };
         }
-        enter(task_state, now_ns, prev);
+        enter((next, prev), task_state, now_ns);
     }
 }
 
@@ -104,7 +104,7 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
     }
     if off_cpu::is_between_requests(&blocked) {
         task_state.open_requests = 0;
-        turns_to_others(&mut task_state.line);
+        turns_to_others(&mut task_state.line, off_cpu::is_event_loop(&blocked));
     }
     match off_cpu::reason(&blocked) {
         Some(reason) => charged_to(reason),
@@ -113,15 +113,15 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
     }
 }
 
-/// The thread looks for other work. If it leaves a request unanswered, it
-/// serves several in turns. (A goroutine's request stays open: it is followed
-/// by itself.)
+/// The thread looks for other work. If it does so in an event loop, or leaves
+/// a request unanswered, it serves several in turns. (A goroutine's request
+/// stays open: it is followed by itself.)
 #[inline(always)]
-fn turns_to_others(line: &mut Line) {
-    if line.is_goroutine != 0 || line.is_open == 0 {
+fn turns_to_others(line: &mut Line, is_event_loop: bool) {
+    if line.is_goroutine != 0 {
         return;
     }
-    if line.is_open == 1 {
+    if line.is_open == 1 || is_event_loop {
         line.is_loop = 1;
     }
     line.is_open = 0;
@@ -143,14 +143,14 @@ fn peer_of(line: &Line, syscall: i64) -> u8 {
 
 /// The task gets the CPU.
 #[inline(always)]
-fn enter(task_state: &mut TaskState, now_ns: u64, prev: Task) {
+fn enter((next, prev): (Task, Task), task_state: &mut TaskState, now_ns: u64) {
     let wait = task_state.wait;
     task_state.wait = RUNS;
     let Some(wait_ns) = length(task_state, now_ns) else {
         return;
     };
     let as_ready = if wait == THROTTLED { wait } else { READY };
-    work::enter(task_state, as_ready, wait_ns, now_ns, prev);
+    work::enter((next, prev), task_state, as_ready, wait_ns, now_ns);
     if wait == THROTTLED {
         charge(task_state.service, wait, wait_ns);
         return;
