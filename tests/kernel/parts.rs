@@ -38,7 +38,12 @@ fn table(requests: &[Request]) {
             .collect();
         println!(
             "{path:12} n {count:6} wall {wall} us: {} | zone {zone} unknown p50 {:.1}% p95 {:.1}% overrun {overrun} worst {worst} {:?} {:?} stops {}",
-            parts.join(", "), p(0.5), p(0.95), requests[0].work.kind, requests[0].work.wait, requests[0].work.stops,
+            parts.join(", "),
+            p(0.5),
+            p(0.95),
+            requests[0].work.kind,
+            requests[0].work.wait,
+            requests[0].work.stops,
         );
     }
 }
@@ -49,7 +54,8 @@ fn explore(kind: Kind, plan: &[Call], connections: usize) {
     let setup = Setup::default().lanes(&Lane::ALL).keep_paths();
     let mut probes = Probes::start(setup).unwrap();
     probes.watch(server.pid(), addr.port(), 1).unwrap();
-    let outcome = probes.run(|| closed::run(addr, plan, connections, Duration::from_secs(3))).unwrap();
+    let outcome =
+        probes.run(|| closed::run(addr, plan, connections, Duration::from_secs(3))).unwrap();
     let completed = usize::try_from(outcome.tally.completed()).unwrap();
     let requests = probes.settled_requests(completed);
     println!("{kind:?} {connections} connections: {} of {completed}", requests.len());

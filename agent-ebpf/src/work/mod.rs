@@ -9,6 +9,7 @@
 //! itself, once, for any arguments, not again on each of the hundreds of ways
 //! through a probe that lead to it.
 
+mod call;
 mod goroutine;
 mod io;
 mod switch;
@@ -24,6 +25,7 @@ use crate::kernel::task::Task;
 use crate::maps::{GO_LAYOUTS, PARKED, PARKED_OF};
 use crate::{atomic, stats};
 
+pub(crate) use call::{Called, announces, answered};
 pub(crate) use io::{
     work_answers, work_begins, work_calls, work_ends, work_receives, work_replies, work_seen,
 };
