@@ -49,5 +49,13 @@ pub const MAX_PIPELINED: u32 = 15;
 /// a byte.
 pub const MAX_GO_LAYOUTS: u32 = 255;
 
+/// Calls of Go programs that are announced and not sent yet, at one time: from
+/// one to the other it takes the runtime some microseconds.
+pub const MAX_CALLED: u32 = 4_096;
+
+/// Go programs whose calls are probed at one time, each with a probe of its
+/// own; programs, not processes.
+pub const MAX_GO_CLIENTS: usize = 64;
+
 /// Goroutines that left their thread with a request open, at one time.
 pub const MAX_PARKED: u32 = 16_384;

@@ -44,10 +44,12 @@ pub enum Program {
     SysEnter = 18,
     /// `sys_exit`
     SysExit = 19,
+    /// A call of Go's `net/http` (a uprobe).
+    GoRoundTrip = 20,
 }
 
 /// Entries of the `PROBE_STATS` array.
-pub const PROGRAMS: u32 = 20;
+pub const PROGRAMS: u32 = 21;
 
 /// One program on one CPU.
 #[repr(C)]

@@ -125,7 +125,10 @@ fn layouts() -> Vec<Layout> {
             sent_ns,
             caller,
             is_send_full,
+            call,
+            is_resent,
             _pad2,
+            loss_ns,
         }),
         layout!(RequestRecord {
             kind,

@@ -11,8 +11,8 @@ use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
 use agent_common::go::GoLayout;
 use agent_common::limits::{
-    MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED, MAX_PROCESSES,
-    MAX_SERVICES, RING_BYTES, WATCHED_SLOTS,
+    MAX_CALLED, MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED,
+    MAX_PROCESSES, MAX_SERVICES, RING_BYTES, WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
@@ -22,6 +22,7 @@ use aya_ebpf::macros::btf_map;
 
 use crate::filter::TaskState;
 use crate::scratch::Scratch;
+use crate::work::Called;
 
 /// `BPF_F_MMAPABLE`
 const MMAPABLE: usize = 1 << 10;
@@ -123,6 +124,11 @@ pub(crate) static IGNORED_PATHS: HashMap<u64, u32, { MAX_IGNORED_PATHS as usize 
 /// writes falls out as the least recently used.
 #[btf_map]
 pub(crate) static ACCEPTED: LruHashMap<u64, u64, 4096> = LruHashMap::new();
+
+/// Whose call goes out next on a socket, by its address: from a Go program's
+/// client probe to the send. Entries are taken out there.
+#[btf_map]
+pub(crate) static CALLED: LruHashMap<u64, Called, { MAX_CALLED as usize }> = LruHashMap::new();
 
 /// What the agent tells the programs while they run.
 #[btf_map]

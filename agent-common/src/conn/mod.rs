@@ -56,6 +56,11 @@ pub const RESPONDING: u8 = 2;
 /// No requests can be told apart on it (HTTP/2, after an upgrade).
 pub const CUT: u8 = 3;
 
+/// A call whose reply its caller waits for.
+pub const CALL_SENT: u8 = 1;
+/// A call whose reply is readable, and not read.
+pub const CALL_READY: u8 = 2;
+
 /// Not known which end this is.
 pub const ROLE_UNKNOWN: u8 = 0;
 /// The end that accepted.
@@ -205,8 +210,15 @@ pub struct Conn {
     pub caller: u8,
     /// 1 after the send buffer was found full.
     pub is_send_full: u8,
+    /// Of a call whose caller's wait it is part of: [`CALL_SENT`], then
+    /// [`CALL_READY`] until the reply is read; else 0.
+    pub call: u8,
+    /// Of a call: 1 once a part of it was sent again.
+    pub is_resent: u8,
     /// Zero.
-    pub _pad2: [u8; 6],
+    pub _pad2: [u8; 4],
+    /// Of a call: time of the wait for its reply that sending again explains.
+    pub loss_ns: u64,
 }
 
 impl Conn {
@@ -266,7 +278,10 @@ impl Conn {
             sent_ns: 0,
             caller: 0,
             is_send_full: 0,
-            _pad2: [0; 6],
+            call: 0,
+            is_resent: 0,
+            _pad2: [0; 4],
+            loss_ns: 0,
         }
     }
 
@@ -275,6 +290,24 @@ impl Conn {
     pub fn on_ready(&mut self, now_ns: u64) {
         if self.ready_ns == 0 {
             self.ready_ns = now_ns;
+        }
+    }
+
+    /// Of a call: a part of it is sent again.
+    #[inline(always)]
+    pub const fn on_resent(&mut self) {
+        if self.role == ROLE_CLIENT && self.phase == READING {
+            self.is_resent = 1;
+        }
+    }
+
+    /// Of a call: the first byte of its reply is readable. Without loss it
+    /// would have been answered a round trip after it was sent, or later.
+    #[inline(always)]
+    pub const fn on_reply(&mut self, now_ns: u64, srtt_us: u32) {
+        self.reply_ready_ns = now_ns;
+        if self.is_resent != 0 {
+            self.loss_ns = now_ns.saturating_sub(self.sent_ns + srtt_us as u64 * 1_000);
         }
     }
 

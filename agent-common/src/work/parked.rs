@@ -25,12 +25,14 @@ pub struct Parked {
     pub loss_ns: u64,
     /// Of this stop: time that a reply lay unread.
     pub unread_ns: u64,
-    /// Since when a call is outstanding.
+    /// Since when calls are outstanding; 0 if none is.
     pub calling_ns: u64,
     /// The process's run time when it stopped, see [`super::Busy`].
     pub busy_ns: u64,
-    /// Calls that are outstanding.
-    pub calls_open: u32,
+    /// Calls that it made, of which replies are waited for.
+    pub calls_sent: u64,
+    /// Those of them that were replied to, or given up.
+    pub calls_done: u64,
     /// `trackingSeq` that the stop is counted from.
     pub seq: u8,
     /// The reason of the stop if it was seen, else that of the one before.
@@ -39,7 +41,7 @@ pub struct Parked {
     /// those of this stop.
     pub is_seen: u8,
     /// Zero.
-    pub _pad: u8,
+    pub _pad: [u8; 5],
 }
 
 /// How a goroutine stopped.
@@ -103,11 +105,12 @@ impl Parked {
             unread_ns: 0,
             calling_ns: 0,
             busy_ns: 0,
-            calls_open: 0,
+            calls_sent: 0,
+            calls_done: 0,
             seq: 0,
             reason: 0,
             is_seen: 0,
-            _pad: 0,
+            _pad: [0; 5],
         }
     }
 
@@ -127,28 +130,36 @@ impl Parked {
         self.parts.stops = self.parts.stops.wrapping_add(1);
     }
 
-    /// A call that it made was handed to TCP.
+    /// Whether calls are outstanding.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_calling(&self) -> bool {
+        self.calls_sent > self.calls_done
+    }
+
+    /// A call that it made was handed to TCP. `calls_sent` went up before, as
+    /// an addition that others on other CPUs do not undo.
     #[inline(always)]
     pub fn call_sent(&mut self, now_ns: u64) {
-        if self.calls_open == 0 {
+        if self.calling_ns == 0 {
             self.calling_ns = now_ns;
         }
-        self.calls_open += 1;
     }
 
     /// The first byte of a reply is readable; `loss_ns` of the wait is
-    /// explained by data that had to be sent again.
+    /// explained by data that had to be sent again. `calls_done` went up
+    /// before, as above.
     #[inline(always)]
     pub fn call_ready(&mut self, now_ns: u64, loss_ns: u64) {
-        if self.calls_open == 0 {
+        let calling_ns = self.calling_ns;
+        if self.is_calling() || calling_ns == 0 {
             return;
         }
-        self.calls_open -= 1;
-        if self.calls_open != 0 || self.parked_ns == 0 {
+        self.calling_ns = 0;
+        if self.parked_ns == 0 {
             return;
         }
-        let from_ns =
-            if self.calling_ns > self.parked_ns { self.calling_ns } else { self.parked_ns };
+        let from_ns = if calling_ns > self.parked_ns { calling_ns } else { self.parked_ns };
         let waited_ns = now_ns.saturating_sub(from_ns);
         self.called_ns += waited_ns;
         self.loss_ns += if loss_ns < waited_ns { loss_ns } else { waited_ns };
@@ -157,7 +168,7 @@ impl Parked {
     /// That reply was read.
     #[inline(always)]
     pub fn call_read(&mut self, ready_ns: u64, now_ns: u64) {
-        if self.calls_open == 0 && self.parked_ns != 0 {
+        if !self.is_calling() && self.parked_ns != 0 {
             let from_ns = if ready_ns > self.parked_ns { ready_ns } else { self.parked_ns };
             self.unread_ns += now_ns.saturating_sub(from_ns);
         }
@@ -220,10 +231,10 @@ impl Parked {
             return left_ns;
         }
         let mut called_ns = self.called_ns;
-        if self.calls_open != 0 {
-            let from_ns = if self.calling_ns > parked_ns { self.calling_ns } else { parked_ns };
+        let calling_ns = self.calling_ns;
+        if self.is_calling() && calling_ns != 0 {
+            let from_ns = if calling_ns > parked_ns { calling_ns } else { parked_ns };
             called_ns += resumed_ns.saturating_sub(from_ns);
-            self.calling_ns = resumed_ns;
         }
         if called_ns != 0 {
             let called_ns = if called_ns < left_ns { called_ns } else { left_ns };

@@ -95,6 +95,39 @@ pub(crate) fn sleep_deadline(g: u64, layout: &GoLayout) -> u64 {
     read_user_word(g + u64::from(layout.sleep_when)).unwrap_or(0)
 }
 
+/// The goroutine that started the one at `g`; 0 if that is not known.
+#[inline(always)]
+pub(crate) fn parent(g: u64, layout: &GoLayout) -> u64 {
+    if layout.parent_goid == 0 {
+        return 0;
+    }
+    read_user_word(g + u64::from(layout.parent_goid)).unwrap_or(0)
+}
+
+/// The descriptor of the connection that a `net/http.persistConn` is about to
+/// use, by `found`, which says what is behind a number.
+///
+/// Its `conn` is an interface, two words. The second points to a `net.TCPConn`,
+/// whose first word is its `netFD`, which begins with the `poll.FD`: a mutex of
+/// sixteen bytes, and the number. (The same since Go 1.9.) In a `tls.Conn` the
+/// first field is again an interface, which holds the `net.TCPConn`.
+#[inline(always)]
+pub(crate) fn client_socket(
+    persist_conn: u64,
+    layout: &GoLayout,
+    found: impl Fn(u64) -> Option<u64>,
+) -> Option<u64> {
+    let conn = read_user_word(persist_conn + u64::from(layout.persist_conn_conn) + 8)?;
+    let descriptor = |tcp: u64| {
+        let net_fd = read_user_word(tcp)?;
+        read_user_word(net_fd + 16)
+    };
+    if let Some(sk) = descriptor(conn).and_then(&found) {
+        return Some(sk);
+    }
+    descriptor(read_user_word(conn + 8)?).and_then(&found)
+}
+
 /// Whether the collector is stopping the world.
 #[inline(always)]
 pub(crate) fn is_world_stopping(layout: &GoLayout) -> bool {

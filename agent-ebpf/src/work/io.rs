@@ -3,13 +3,14 @@
 
 use agent_common::conn::{Conn, READING};
 use agent_common::parts::{Part, UnitKind};
+use agent_common::policy::LANE_GO;
 use agent_common::record::call::CALLER_SENDER;
 use agent_common::record::request::RequestParts;
 use agent_common::work::{self, Line, Run, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
 
 use super::goroutine::{Why, point};
-use super::{has_parked, open, park_room, parked, unpark};
-use crate::filter::TaskState;
+use super::{call, has_parked, open, park_room, parked, unpark};
+use crate::filter::{self, TaskState};
 use crate::kernel::go::Goroutine;
 
 /// `Line::is_open` of a request that was answered, at least in part.
@@ -217,6 +218,13 @@ fn calls_at(
     if goroutine.is_followed != 0 {
         point(&mut state.line, tgid, now_ns, goroutine, &Why::NONE);
     }
+    if is_first != 0
+        && state.go_layout != 0
+        && filter::has_lane(LANE_GO)
+        && call::sent(conn, now_ns)
+    {
+        return;
+    }
     let line = &mut state.line;
     if is_first != 0 && line.is_open != 0 {
         conn.caller = CALLER_SENDER;
@@ -237,8 +245,14 @@ fn replies_at(
     now_ns: u64,
 ) {
     let tgid = conn.tgid;
+    if is_first != 0 {
+        call::read(conn, now_ns);
+    }
     if goroutine.is_followed == 0 {
         state.line.calls_open = 0;
+        if is_first != 0 && conn.loss_ns != 0 && state.line.is_open != 0 {
+            call::lost(conn, state);
+        }
         return;
     }
     let why = if is_first != 0 && conn.goid == goroutine.id {

@@ -10,6 +10,7 @@
 //! through a probe that lead to it.
 
 mod busy;
+mod call;
 mod goroutine;
 mod io;
 mod switch;
@@ -25,6 +26,7 @@ use crate::kernel::task::Task;
 use crate::maps::{GO_LAYOUTS, PARKED, PARKED_OF};
 use crate::{atomic, stats};
 
+pub(crate) use call::{Called, announces, answered};
 pub(crate) use io::{
     work_answers, work_begins, work_calls, work_ends, work_receives, work_replies, work_seen,
 };

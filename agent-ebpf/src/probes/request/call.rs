@@ -53,6 +53,9 @@ pub(super) fn send(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
         conn.flags = 0;
         conn.caller = 0;
         conn.reply_ready_ns = 0;
+        conn.call = 0;
+        conn.is_resent = 0;
+        conn.loss_ns = 0;
         // What is unread is of the last reply.
         conn.ready_ns = 0;
         conn.retransmits_at_start = sk.tcp().map_or(0, |tcp| tcp.retransmits());
@@ -112,7 +115,10 @@ pub(super) fn recv(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
     let is_first = conn.phase == READING;
     if is_first {
         conn.read_ns = now_ns;
-        conn.reply_ready_ns = if conn.ready_ns != 0 { conn.ready_ns } else { now_ns };
+        if conn.reply_ready_ns == 0 {
+            // What it came with was readable before, or not seen to be.
+            conn.reply_ready_ns = if conn.ready_ns != 0 { conn.ready_ns } else { now_ns };
+        }
         conn.phase = RESPONDING;
         if conn.protocol == Protocol::Http1 as u8 {
             conn.status = status(task, result.cast_unsigned() as u64);
@@ -138,12 +144,29 @@ fn status(task: Task, len: u64) -> u16 {
     }
 }
 
+/// The first byte of a reply, or of more of it, is readable.
+#[inline(always)]
+pub(super) fn ready(sk: Sock, conn: &mut Conn, now_ns: u64) {
+    if conn.phase != READING || conn.reply_ready_ns != 0 {
+        return;
+    }
+    let srtt_us = if conn.is_resent != 0 { sk.tcp().map_or(0, |tcp| tcp.srtt_us()) } else { 0 };
+    conn.on_reply(now_ns, srtt_us);
+    work::answered(conn, now_ns);
+}
+
 /// The call is over: hands it over.
 #[inline(never)]
 pub(crate) fn finish(conn: &mut Conn, sk: Sock) {
     if conn.phase == READING {
         conn.flags |= FLAG_ABORTED;
+        if conn.call != 0 {
+            // Nobody waits for it any more.
+            // SAFETY: a helper without arguments.
+            work::answered(conn, unsafe { bpf_ktime_get_ns() });
+        }
     }
+    conn.call = 0;
     conn.phase = IDLE;
     let Some(slot) = emit::reserve::<CallRecord>() else {
         stats::lose(Loss::RingCall);
@@ -171,7 +194,7 @@ pub(crate) fn finish(conn: &mut Conn, sk: Sock) {
         record.end_ns = conn.end_ns;
         record.bytes_out = conn.bytes_out;
         record.bytes_in = conn.bytes_in;
-        record.loss_ns = 0;
+        record.loss_ns = conn.loss_ns;
         record.local_port = sk.local_port();
         record.remote_port = sk.remote_port();
         record._pad = 0;
