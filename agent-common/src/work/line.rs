@@ -1,7 +1,7 @@
 //! One thread's line: whose work it does, and where its time went since that
 //! was last booked.
 
-use super::{CULPRIT_NS, add, estimate};
+use super::{CULPRIT_NS, TIGHT_NS, add};
 use crate::counter::cpu::OFF_CPU_REASONS;
 use crate::parts::Part;
 use crate::record::request::RequestParts;
@@ -56,7 +56,7 @@ pub enum Run {
     Exact,
     /// It ran, give or take a few microseconds.
     Estimated,
-    /// It may have run.
+    /// Beyond the last moment that it was known to run it may have, or not.
     Doubtful,
 }
 
@@ -78,6 +78,10 @@ pub struct Line {
     pub in_ns: u64,
     /// The wake-up or preemption before it.
     pub ready_ns: u64,
+    /// The owner was here then, beyond doubt.
+    pub known_ns: u64,
+    /// Of the time until then: what another goroutine may have had.
+    pub doubt_ns: u64,
     /// Time off the CPU.
     pub off_ns: u64,
     /// The same by reason, see [`Off`].
@@ -92,6 +96,12 @@ pub struct Line {
     pub culprit_comm: [u8; 16],
     /// Its process.
     pub culprit_tgid: u32,
+    /// Samples that found the owner here since `known_ns`.
+    pub samples: u16,
+    /// The same in `doubt_ns`.
+    pub doubt_samples: u16,
+    /// Times that the owner stopped and came back unseen.
+    pub stops: u16,
     /// Calls to downstreams that began.
     pub calls: u16,
     /// The owner's `trackingSeq` at its last point here.
@@ -115,6 +125,10 @@ pub struct Line {
     /// While its stretch on the CPU is counted in the process's: the epoch that
     /// this began in, as one byte that is not 0.
     pub counted: u8,
+    /// 1 if the owner lost its thread and got it back since `since_ns`.
+    pub was_lost: u8,
+    /// Zero.
+    pub _pad: u8,
     /// The goroutine that was found to have left the thread at its last idle
     /// time.
     pub left: u64,
@@ -131,6 +145,8 @@ impl Line {
             point_ns: 0,
             in_ns: 0,
             ready_ns: 0,
+            known_ns: 0,
+            doubt_ns: 0,
             off_ns: 0,
             offs_ns: [0; OFFS],
             kernel_ns: 0,
@@ -138,6 +154,9 @@ impl Line {
             runqueue_worst_ns: 0,
             culprit_comm: [0; 16],
             culprit_tgid: 0,
+            samples: 0,
+            doubt_samples: 0,
+            stops: 0,
             calls: 0,
             seq: 0,
             reason: 0,
@@ -149,6 +168,8 @@ impl Line {
             was_idle: 0,
             is_goroutine: 0,
             counted: 0,
+            was_lost: 0,
+            _pad: 0,
             left: 0,
         }
     }
@@ -184,14 +205,42 @@ impl Line {
     #[inline(always)]
     pub fn forget(&mut self, now_ns: u64) {
         self.since_ns = now_ns;
+        self.known_ns = now_ns;
         if self.off_ns != 0 {
             self.off_ns = 0;
             self.offs_ns = [0; OFFS];
             self.runqueue_worst_ns = 0;
         }
+        self.doubt_ns = 0;
         self.kernel_ns = 0;
         self.kernel_off_ns = 0;
+        self.samples = 0;
+        self.doubt_samples = 0;
+        self.stops = 0;
         self.calls = 0;
+        self.was_lost = 0;
+    }
+
+    /// The owner, a goroutine, is here. If its count moved it has stopped since
+    /// it was last known to be: where a reason was written for that, others may
+    /// have had the thread meanwhile; else it only lost it.
+    #[inline(always)]
+    pub fn see(&mut self, now_ns: u64, seq: u8, reason: u8) {
+        let moves = seq.wrapping_sub(self.seq);
+        if moves != 0 {
+            let unknown_ns = now_ns.saturating_sub(self.known_ns);
+            if reason == self.reason || unknown_ns <= TIGHT_NS {
+                self.was_lost = 1;
+            } else {
+                self.doubt_ns += unknown_ns;
+                self.doubt_samples = self.doubt_samples.wrapping_add(self.samples);
+            }
+            self.stops = self.stops.wrapping_add(moves as u16);
+            self.seq = seq;
+            self.reason = reason;
+        }
+        self.samples = 0;
+        self.known_ns = now_ns;
     }
 
     /// Books the owner's time until `now_ns`.
@@ -199,27 +248,31 @@ impl Line {
     pub fn book(&mut self, now_ns: u64, run: Run, parts: &mut RequestParts) {
         let all_ns = now_ns.saturating_sub(self.since_ns);
         let on_ns = all_ns.saturating_sub(self.off_ns);
-        let run = if run as u8 == Run::Doubtful as u8 && on_ns <= TIGHT_NS_OF_RUN {
-            Run::Estimated
-        } else {
-            run
-        };
+        let mut is_exact = run as u8 == Run::Exact as u8 && self.was_lost == 0;
         if run as u8 == Run::Doubtful as u8 {
-            parts.zone_ns += on_ns;
-        } else {
-            let kernel_ns = if self.kernel_ns < on_ns { self.kernel_ns } else { on_ns };
-            if run as u8 == Run::Exact as u8 {
-                add(parts, Part::Cpu, on_ns - kernel_ns);
-                add(parts, Part::OsCpu, kernel_ns);
+            let unknown_ns = now_ns.saturating_sub(self.known_ns);
+            if unknown_ns <= TIGHT_NS {
+                is_exact = false;
             } else {
-                estimate(parts, Part::Cpu, on_ns - kernel_ns);
-                estimate(parts, Part::OsCpu, kernel_ns);
+                self.doubt_ns += unknown_ns;
+                self.doubt_samples = self.doubt_samples.wrapping_add(self.samples);
             }
+        }
+        let doubt_ns = if self.doubt_ns < on_ns { self.doubt_ns } else { on_ns };
+        parts.zone_ns += doubt_ns;
+        parts.samples = parts.samples.wrapping_add(self.doubt_samples);
+        let ran_ns = on_ns - doubt_ns;
+        let kernel_ns = if self.kernel_ns < ran_ns { self.kernel_ns } else { ran_ns };
+        add(parts, Part::Cpu, ran_ns - kernel_ns);
+        add(parts, Part::OsCpu, kernel_ns);
+        if !is_exact && ran_ns != 0 {
+            parts.estimated |= Part::Cpu.bit() | Part::OsCpu.bit();
         }
         if self.off_ns != 0 {
             self.book_off(all_ns, parts);
         }
         parts.calls = parts.calls.wrapping_add(self.calls);
+        parts.stops = parts.stops.wrapping_add(self.stops);
         self.forget(now_ns);
     }
 
@@ -276,9 +329,6 @@ impl Line {
         add(parts, Part::Sched, left_ns);
     }
 }
-
-/// See [`super::TIGHT_NS`].
-const TIGHT_NS_OF_RUN: u64 = super::TIGHT_NS;
 
 impl Default for Line {
     fn default() -> Self {

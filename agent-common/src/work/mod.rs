@@ -14,12 +14,16 @@
 //! is part of what is unattributed.
 
 mod busy;
+mod goroutine;
 mod line;
 mod parked;
+mod request;
 
 pub use busy::Busy;
+pub use goroutine::{Goroutine, Goroutines, Why, leaves, left_last, point};
 pub use line::{Line, OFFS, Off, Run};
 pub use parked::{Parked, Resume, Stop, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
+pub use request::{Worker, answers, begins, ends, receives};
 
 use crate::parts::Part;
 use crate::record::request::RequestParts;

@@ -37,11 +37,13 @@ pub struct Parked {
     pub seq: u8,
     /// The reason of the stop if it was seen, else that of the one before.
     pub reason: u8,
+    /// Of this stop: samples that found it running all the same.
+    pub samples: u16,
     /// 1 if the goroutine was read after it had stopped: `seq` and `reason` are
     /// those of this stop.
     pub is_seen: u8,
     /// Zero.
-    pub _pad: [u8; 5],
+    pub _pad: [u8; 3],
 }
 
 /// How a goroutine stopped.
@@ -109,8 +111,9 @@ impl Parked {
             calls_done: 0,
             seq: 0,
             reason: 0,
+            samples: 0,
             is_seen: 0,
-            _pad: [0; 5],
+            _pad: [0; 3],
         }
     }
 
@@ -127,6 +130,7 @@ impl Parked {
         self.called_ns = 0;
         self.loss_ns = 0;
         self.unread_ns = 0;
+        self.samples = 0;
         self.parts.stops = self.parts.stops.wrapping_add(1);
     }
 
@@ -191,6 +195,8 @@ impl Parked {
             estimate(&mut self.parts, Part::Cpu, ran_ns);
         } else {
             self.parts.zone_ns += ran_ns;
+            self.parts.samples = self.parts.samples.wrapping_add(self.samples);
+            self.samples = 0;
         }
         let left_ns = self.book_known(parked_ns, resumed_ns, resume);
         let busy_ns = resume.busy_ns.wrapping_sub(self.busy_ns);
@@ -269,6 +275,7 @@ impl Parked {
         if !is_one {
             let hidden_ns = if busy_ns < left_ns { busy_ns } else { left_ns };
             self.parts.zone_ns += hidden_ns;
+            self.parts.samples = self.parts.samples.wrapping_add(self.samples);
             left_ns -= hidden_ns;
         }
         let mut waited_ns = left_ns;

@@ -1,6 +1,7 @@
 //! The goroutine that runs on a thread, read from the runtime's memory.
 
 use agent_common::go::{GO_REASONS, GoLayout};
+use agent_common::work::Goroutine;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
 use super::arch::read_user_word;
@@ -17,34 +18,6 @@ const LOWEST_G: u64 = 1 << 32;
 const BEFORE_GOID: u64 = 8;
 /// Words read at once, from `atomicstatus` on.
 const WORDS: usize = 6;
-
-/// What a goroutine's `g` says.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Goroutine {
-    /// `goid`; 0 for a thread's own scheduling goroutine, or if unknown.
-    pub(crate) id: u64,
-    /// Where its `g` is.
-    pub(crate) at: u64,
-    /// `trackingSeq`
-    pub(crate) seq: u8,
-    /// A `GoWait`.
-    pub(crate) reason: u8,
-    /// 1 if its status is waiting: its reason is that of now.
-    pub(crate) is_waiting: u8,
-    /// 1 if the program's layout is known, whether it was read or not.
-    pub(crate) is_followed: u8,
-    _pad: u32,
-}
-
-impl Goroutine {
-    /// None of a program that is not Go, or of which not enough is known.
-    pub(crate) const NONE: Self = Self::unknown(0);
-
-    const fn unknown(is_followed: u8) -> Self {
-        Self { id: 0, at: 0, seq: 0, reason: 0, is_waiting: 0, is_followed, _pad: 0 }
-    }
-}
 
 /// Id of the goroutine that `task`, the current one, runs; 0 if unknown.
 ///

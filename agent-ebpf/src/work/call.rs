@@ -7,13 +7,11 @@
 
 use agent_common::conn::{CALL_READY, CALL_SENT, Conn};
 use agent_common::record::call::CALLER_PROBE;
-use agent_common::work::{Off, Parked};
+use agent_common::work::{Goroutine, Off, Parked, Why, point};
 
-use super::goroutine::{Why, point};
-use super::{park_room, parked};
+use super::{Process, park_room, parked};
 use crate::atomic;
 use crate::filter::TaskState;
-use crate::kernel::go::Goroutine;
 use crate::maps::CALLED;
 
 /// Value of `CALLED`.
@@ -41,7 +39,7 @@ pub(crate) fn announces(
     now_ns: u64,
 ) {
     let line = &mut state.line;
-    point(line, tgid, now_ns, goroutine, &Why::NONE);
+    point(line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
     let mut called = Called { goid: goroutine.id, parent, tgid, _pad: 0 };
     if line.is_open != 0 {
         line.calls = line.calls.wrapping_add(1);

@@ -11,17 +11,16 @@
 
 mod busy;
 mod call;
-mod goroutine;
 mod io;
 mod switch;
 
 use agent_common::go::GoLayout;
 use agent_common::policy::watched_slot;
 use agent_common::stats::Loss;
-use agent_common::work::{Line, Parked};
+use agent_common::work::{Goroutine, Goroutines, Parked};
 
 use crate::filter::TaskState;
-use crate::kernel::go::{self, Goroutine};
+use crate::kernel::go;
 use crate::kernel::task::Task;
 use crate::maps::{GO_LAYOUTS, PARKED, PARKED_OF};
 use crate::{atomic, stats};
@@ -110,13 +109,34 @@ pub(crate) fn unpark(tgid: u32, goid: u64) {
     }
 }
 
-/// Begins a line for a request.
-#[inline(always)]
-fn open(line: &mut Line, owner: u64, is_goroutine: bool, now_ns: u64) {
-    line.restart(owner, now_ns);
-    line.request_ns = now_ns;
-    line.is_goroutine = u8::from(is_goroutine);
-    line.is_open = 1;
-    line.has_parked = 0;
-    line.point_ns = now_ns;
+/// The goroutines of a process.
+pub(crate) struct Process {
+    pub(crate) tgid: u32,
+}
+
+impl Goroutines for Process {
+    #[inline(always)]
+    fn has_parked(&self) -> bool {
+        has_parked(self.tgid)
+    }
+
+    #[inline(always)]
+    fn parked(&mut self, goid: u64) -> Option<&mut Parked> {
+        parked(self.tgid, goid)
+    }
+
+    #[inline(always)]
+    fn room(&mut self, goid: u64, request_ns: u64) -> Option<&mut Parked> {
+        park_room(self.tgid, goid, request_ns)
+    }
+
+    #[inline(always)]
+    fn forget(&mut self, goid: u64) {
+        unpark(self.tgid, goid);
+    }
+
+    #[inline(always)]
+    fn busy_ns(&self, now_ns: u64) -> u64 {
+        busy::until(self.tgid, now_ns)
+    }
 }

@@ -2,12 +2,11 @@
 //! one that comes was away.
 
 use agent_common::go::GoWait;
-use agent_common::work::CULPRIT_NS;
+use agent_common::work::{CULPRIT_NS, Goroutine, leaves, left_last};
 
-use super::goroutine::{leaves, left_last};
-use super::{busy, has_parked, layout, parked, work_seen};
+use super::{Process, busy, has_parked, layout, parked, work_seen};
 use crate::filter::TaskState;
-use crate::kernel::go::{self, Goroutine};
+use crate::kernel::go;
 use crate::kernel::task::Task;
 
 /// A watched thread leaves the CPU. `is_blocked` if it waits for something,
@@ -49,13 +48,13 @@ extern "C" fn work_idles(state: *mut TaskState, g0: u64, tgid: u32, now_ns: u64)
     };
     let is_owner = line.is_open != 0 && left.id == line.owner && left.seq != line.seq;
     if is_owner {
-        leaves(line, tgid, now_ns, Some((&left, deadline_ns)));
+        leaves(line, &mut Process { tgid }, now_ns, Some((&left, deadline_ns)));
     } else {
         if line.is_open != 0 {
-            leaves(line, tgid, now_ns, None);
+            leaves(line, &mut Process { tgid }, now_ns, None);
         }
         if left.id != 0 {
-            left_last(line, tgid, now_ns, &left, deadline_ns);
+            left_last(line, &mut Process { tgid }, now_ns, &left, deadline_ns);
         }
     }
     if left.id != 0 && left.is_waiting == 0 && go::is_world_stopping(layout) {
@@ -99,6 +98,8 @@ pub(crate) fn enter(
     line.ready_ns = now_ns - waited_ns;
     line.point_ns = now_ns;
     if line.is_open != 0 {
+        // Whoever was here still is.
+        line.known_ns = now_ns;
         line.off(wait.wrapping_sub(1), waited_ns);
         if waited_ns >= CULPRIT_NS && waited_ns > line.runqueue_worst_ns {
             line.runqueue_worst_ns = waited_ns;

@@ -3,6 +3,7 @@
 use agent_common::conn::{BEGIN, END, RESPONDING, ROLE_SERVER, UNPARSED, Who};
 use agent_common::limits::HEAD_BYTES;
 use agent_common::stats::{Loss, Program};
+use agent_common::work::Goroutine;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -10,7 +11,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use super::{call, finish};
 use crate::filter::{self, TaskState};
 use crate::kernel::arch::Registers;
-use crate::kernel::go::{self, Goroutine};
+use crate::kernel::go;
 use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::maps::CONTROL;
