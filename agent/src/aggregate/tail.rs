@@ -11,10 +11,12 @@
 //! in one bucket (none, if all are alike). Requests that the kernel sampled out
 //! are not in it. Memory is fixed: 2 KiB a service.
 
+use std::sync::LazyLock;
+
 use agent_common::histogram::{BUCKETS, bucket_index};
 use agent_common::parts::Split;
 
-use super::labels::{Identity, LabelSet};
+use super::labels::{Identity, OwnLabels};
 use super::parts::PartSums;
 use super::snapshot::{Snapshot, Value};
 use crate::metrics::workload::SLOW_REQUESTS;
@@ -32,6 +34,8 @@ const WEIGHT: u64 = 1 << 16;
 const MIN_REQUESTS: u64 = 200;
 /// Requests after which the percentile is looked for again.
 const REFRESH: u64 = 64;
+
+static LABELS: LazyLock<OwnLabels> = LazyLock::new(|| OwnLabels::new(&SLOW_REQUESTS, &[]));
 
 /// A running 99th percentile.
 #[derive(Debug)]
@@ -125,8 +129,8 @@ impl Tail {
 
     /// Puts its series into a snapshot.
     pub fn snapshot(&self, identity: &Identity, to: &mut Snapshot) {
-        let labels = LabelSet::new(&SLOW_REQUESTS, Some(identity), &[]);
-        to.family(&SLOW_REQUESTS).push(labels, Value::Counter(self.count as f64));
+        let count = Value::Counter(self.count as f64);
+        to.family(&SLOW_REQUESTS).push(LABELS.of(identity), count);
         self.parts.snapshot_slow(identity, to);
     }
 }
