@@ -53,12 +53,25 @@ struct Loaded {
 pub(super) struct Section {
     /// Its flags.
     flags: u64,
+    /// Its address, as linked; 0 if it is not loaded.
+    pub(super) address: u64,
     /// In the file.
     offset: u64,
     /// Its bytes in the file.
     pub(super) bytes: u64,
     /// Index of the section that belongs to it: of a symbol table, its names.
     pub(super) link: u32,
+}
+
+impl Section {
+    /// A part of it; `None` if it has not so many bytes.
+    pub(super) fn part(&self, at: u64, bytes: u64) -> Option<Self> {
+        if at.checked_add(bytes)? > self.bytes {
+            return None;
+        }
+        let address = self.address.checked_add(at)?;
+        Some(Self { address, offset: self.offset.checked_add(at)?, bytes, ..*self })
+    }
 }
 
 /// A section's content, unpacked.
@@ -275,6 +288,7 @@ impl<R: Read + Seek> Elf<R> {
 fn section_of(header: &[u8]) -> Section {
     Section {
         flags: u64_at(header, 8),
+        address: u64_at(header, 16),
         offset: u64_at(header, 24),
         bytes: u64_at(header, 32),
         link: u32_at(header, 40),
@@ -282,14 +296,14 @@ fn section_of(header: &[u8]) -> Section {
 }
 
 /// A little-endian number at an offset; 0 beyond the end.
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk())
         .map_or(0, |number| u64::from_le_bytes(*number))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk())

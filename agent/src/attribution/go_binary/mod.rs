@@ -36,10 +36,14 @@ use std::path::Path;
 
 use agent_common::go::GoLayout;
 
+// Where to probe outgoing calls.
+pub mod client_probe;
 // Fields, from debug information.
 mod dwarf;
 // Headers and sections.
 mod elf;
+// Addresses of functions, in stripped programs too.
+mod pclntab;
 // What wait reasons mean.
 mod reasons;
 // Addresses by name.
@@ -137,17 +141,15 @@ pub fn inspect_file(path: &Path) -> io::Result<GoBinary> {
 ///
 /// It cannot be read. What it holds is never an error.
 pub fn inspect(file: impl Read + Seek) -> io::Result<GoBinary> {
-    match classify(file) {
-        // A header that points past the end of the file, or of any file.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Ok(GoBinary::NotGo)
-        }
-        result => result.map(|found| found.unwrap_or(GoBinary::NotGo)),
+    damage_is_none(classify(file)).map(|found| found.unwrap_or(GoBinary::NotGo))
+}
+
+/// Takes a header that points past the end of the file, or of any file, for
+/// nothing found.
+fn damage_is_none<T>(found: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if dwarf::is_damage(&error) => Ok(None),
+        found => found,
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Symbol {
 
 /// Bytes of names, and of symbols, that are read at most: the largest programs
 /// have a quarter of it.
-const MAX_BYTES: u64 = 128 << 20;
+pub(super) const MAX_BYTES: u64 = 128 << 20;
 
 /// Bytes that are read at once.
 const WINDOW_BYTES: usize = 64 << 10;
@@ -68,7 +68,10 @@ pub(super) fn find<R: Read + Seek, const N: usize>(
 
 /// Where each name stands in the table of strings: also as the end of another,
 /// since some linkers let them share.
-fn places<const N: usize>(mut strings: impl Read, names: [&str; N]) -> io::Result<[Vec<u32>; N]> {
+pub(super) fn places<const N: usize>(
+    mut strings: impl Read,
+    names: [&str; N],
+) -> io::Result<[Vec<u32>; N]> {
     let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
     let mut places = [const { Vec::new() }; N];
     let mut window = vec![0; WINDOW_BYTES];

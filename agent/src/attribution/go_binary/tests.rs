@@ -10,6 +10,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use agent_common::go::GoWait;
 
+use super::client_probe::client_probe_file;
 use super::elf::Elf;
 use super::version::Fields;
 use super::{
@@ -193,6 +194,41 @@ fn debug_information_says_what_the_table_says_packed_or_not() {
     }
     go_build(dir.path(), "0", &["-ldflags=-w"]).unwrap();
     assert_eq!(described(&program), Fields::default());
+}
+
+/// The instruction at the place, and the symbol that it belongs to.
+fn probed(program: &Path) -> Option<(u64, u8)> {
+    let GoBinary::Readable(found) = inspect_file(program).unwrap() else { panic!() };
+    let site = client_probe_file(program, &found).unwrap()?;
+    assert_eq!(site.persist_conn_conn, found.layout.persist_conn_conn);
+    let bytes = fs::read(program).unwrap();
+    Some((site.file_offset, bytes[site.file_offset as usize]))
+}
+
+#[test]
+fn the_place_of_the_client_probe_is_the_same_with_and_without_symbols() {
+    if Command::new("go").arg("version").output().is_err() {
+        return eprintln!("skipped: there is no go on this machine");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let client = "package main\n\nimport \"net/http\"\n\nfunc main() { http.Get(\"\") }\n";
+    fs::write(dir.path().join("main.go"), client).unwrap();
+    fs::write(dir.path().join("go.mod"), "module program\n\ngo 1.21\n").unwrap();
+    let program = dir.path().join("program");
+    for mode in ["-buildmode=exe", "-buildmode=pie"] {
+        let sites = ["-ldflags=", "-ldflags=-w", "-ldflags=-s -w"].map(|flags| {
+            go_build(dir.path(), "0", &[mode, flags]).unwrap();
+            probed(&program)
+        });
+        let [whole, without_debug, stripped] = sites;
+        assert!(whole.is_some_and(|(_, instruction)| instruction == 0x55), "{mode}");
+        assert_eq!((whole, whole), (without_debug, stripped), "{mode}");
+    }
+    fs::write(dir.path().join("main.go"), "package main\n\nfunc main() {}\n").unwrap();
+    for flags in ["-ldflags=", "-ldflags=-s -w"] {
+        go_build(dir.path(), "0", &[flags]).unwrap();
+        assert_eq!(probed(&program), None, "it makes no calls");
+    }
 }
 
 #[test]
