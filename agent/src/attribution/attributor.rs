@@ -395,7 +395,7 @@ impl Attributor {
     fn policy(&mut self, tgid: u32, service: u16) -> ProcessPolicy {
         let mut policy = ProcessPolicy { service, ..ProcessPolicy::default() };
         let process = self.proc.process(Tgid(tgid));
-        match self.go_programs.of_process(tgid, &process.executable_file()) {
+        match self.go_programs.of_process(&process) {
             Ok(Some(Mode::Goroutine(found))) => {
                 if let Some(layout) = found.is_new.then_some(found.layout) {
                     self.changes.push(Change::GoLayout { index: found.index, layout });

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use agent_common::go::GoLayout;
 use agent_common::limits::{MAX_GO_LAYOUTS, MAX_PROCESSES};
 use agent_common::policy::ProcessPolicy;
 
-use super::go_binary::{self, GoBinary, Unsupported};
+use super::go_binary::{self, GoBinary, Unsupported, live};
+use super::procfs::process::Process;
 
 /// Program files that are remembered; those that nobody runs are forgotten.
 const MAX_FILES: usize = 1024;
@@ -100,8 +100,20 @@ pub struct GoPrograms {
     files: HashMap<FileId, GoBinary>,
     /// Who has which entry.
     entries: Vec<Option<Slot>>,
-    /// Go processes that are watched: how, and which program they run.
-    processes: HashMap<u32, (FileId, &'static str, &'static str)>,
+    /// Go processes that are watched.
+    processes: HashMap<u32, Running>,
+}
+
+/// A process that runs a Go program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    file: FileId,
+    /// Version of Go, as the program says it; empty if it does not.
+    pub version: String,
+    /// `goroutine` or `thread`: what its time is split by.
+    pub mode: &'static str,
+    /// Why it is not split by goroutine; empty if it is.
+    pub why: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,9 +134,10 @@ impl GoPrograms {
     /// # Errors
     ///
     /// The program cannot be read.
-    pub fn of_process(&mut self, tgid: u32, program: &Path) -> io::Result<Option<Mode>> {
+    pub fn of_process(&mut self, process: &Process) -> io::Result<Option<Mode>> {
+        let tgid = process.tgid().0;
         self.processes.remove(&tgid);
-        let file = File::open(program)?;
+        let file = File::open(process.executable_file())?;
         let id = FileId::of(&file.metadata()?);
         let found = match self.files.get(&id) {
             Some(found) => found.clone(),
@@ -136,23 +149,44 @@ impl GoPrograms {
                 found
             }
         };
-        let mode = match found {
+        let (version, mode) = match found {
             GoBinary::NotGo => return Ok(None),
-            GoBinary::Unsupported { why, .. } => Mode::Thread { why },
-            GoBinary::Readable(program) => self.entry(program.layout),
+            GoBinary::Unsupported { version, why } => (version, Mode::Thread { why }),
+            GoBinary::Readable(program) => {
+                // What cannot be read contradicts nothing: the kernel programs
+                // may still be able to.
+                let is_wrong = program.all_goroutines_at != 0
+                    && File::open(process.memory_file()).is_ok_and(|memory| {
+                        live::contradicts(memory, program.all_goroutines_at, &program.layout)
+                    });
+                let mode = if is_wrong {
+                    Mode::Thread { why: Unsupported::Implausible }
+                } else {
+                    self.entry(program.layout)
+                };
+                (Some(program.version), mode)
+            }
         };
         if self.processes.len() < MAX_PROCESSES as usize {
-            self.processes.insert(tgid, (id, mode.as_str(), mode.why()));
+            let version = version.map(|version| version.to_string()).unwrap_or_default();
+            let (mode, why) = (mode.as_str(), mode.why());
+            self.processes.insert(tgid, Running { file: id, version, mode, why });
         }
         Ok(Some(mode))
+    }
+
+    /// Go processes, by number.
+    #[must_use]
+    pub fn running(&self) -> BTreeMap<u32, &Running> {
+        self.processes.iter().map(|(tgid, running)| (*tgid, running)).collect()
     }
 
     /// Processes by mode and reason.
     #[must_use]
     pub fn processes(&self) -> BTreeMap<(&'static str, &'static str), u64> {
         let mut counts = BTreeMap::new();
-        for (_, mode, why) in self.processes.values() {
-            *counts.entry((*mode, *why)).or_default() += 1;
+        for running in self.processes.values() {
+            *counts.entry((running.mode, running.why)).or_default() += 1;
         }
         counts
     }
@@ -173,7 +207,7 @@ impl GoPrograms {
                 }
             }
         }
-        let used: HashSet<FileId> = self.processes.values().map(|(file, ..)| *file).collect();
+        let used: HashSet<FileId> = self.processes.values().map(|running| running.file).collect();
         self.files.retain(|file, _| used.contains(file));
     }
 
@@ -210,6 +244,8 @@ impl GoPrograms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attribution::procfs::ProcRoot;
+    use crate::event::ids::Tgid;
 
     fn layout(number: u32) -> GoLayout {
         GoLayout { goid: number, ..GoLayout::new() }
@@ -273,9 +309,10 @@ mod tests {
     #[test]
     fn what_is_not_go_is_no_go_process() {
         let mut programs = GoPrograms::default();
-        let own = std::env::current_exe().unwrap();
-        assert_eq!(programs.of_process(1, &own).unwrap(), None);
+        let proc = ProcRoot::default();
+        let own = proc.process(Tgid(std::process::id()));
+        assert_eq!(programs.of_process(&own).unwrap(), None);
         assert!(programs.processes().is_empty());
-        assert!(programs.of_process(1, Path::new("/none")).is_err());
+        assert!(programs.of_process(&proc.process(Tgid(u32::MAX))).is_err());
     }
 }

@@ -42,6 +42,8 @@ pub mod client_probe;
 mod dwarf;
 // Headers and sections.
 mod elf;
+// Whether a process's memory looks as its layout says.
+pub(super) mod live;
 // Addresses of functions, in stripped programs too.
 mod pclntab;
 // What wait reasons mean.
@@ -85,6 +87,9 @@ pub struct GoProgram {
     pub goid_offset: u32,
     /// All that the kernel programs are told.
     pub layout: GoLayout,
+    /// Address of `runtime.allgs`, the list of all goroutines, in the process;
+    /// 0 if it is not known.
+    pub all_goroutines_at: u64,
 }
 
 /// Why goroutine ids of a Go program cannot be read.
@@ -99,6 +104,8 @@ pub enum Unsupported {
     /// Its debug information and its version do not go together: a runtime
     /// that was changed.
     Contradiction,
+    /// Its goroutines have what they cannot have where the layout says.
+    Implausible,
 }
 
 impl Unsupported {
@@ -115,6 +122,9 @@ impl Unsupported {
             }
             Self::Contradiction => {
                 "its debug information describes another runtime than its go version has"
+            }
+            Self::Implausible => {
+                "its memory does not look like the runtime of its go version; was it changed?"
             }
         }
     }
@@ -193,19 +203,20 @@ fn classify(file: impl Read + Seek) -> io::Result<Option<GoBinary>> {
         return unsupported(Some(version), Unsupported::Contradiction);
     }
     let fields = known.map_or(described, |known| known.fields.or(described));
-    let (own_reasons, sched) = match symbols {
+    let own = match symbols {
         Some(symbols) if segments.is_fixed_address => look_up(&mut elf, &symbols)?,
-        _ => (None, None),
+        _ => Own::default(),
     };
-    let Some(reasons) = own_reasons.or(known.map(|known| known.reasons)) else {
+    let Some(reasons) = own.reasons.or(known.map(|known| known.reasons)) else {
         return unsupported(Some(version), Unsupported::UnknownVersion);
     };
     if !fields.is_enough() {
         return unsupported(Some(version), Unsupported::UnknownVersion);
     }
-    let gcwaiting_at = sched
-        .filter(|_| fields.gcwaiting != 0)
-        .map_or(0, |sched| sched.saturating_add(u64::from(fields.gcwaiting)));
+    let gcwaiting_at = match (own.sched_at, fields.gcwaiting) {
+        (0, _) | (_, 0) => 0,
+        (sched_at, gcwaiting) => sched_at.saturating_add(u64::from(gcwaiting)),
+    };
     let layout = GoLayout {
         gcwaiting_at,
         g_tls_offset,
@@ -220,8 +231,13 @@ fn classify(file: impl Read + Seek) -> io::Result<Option<GoBinary>> {
         reasons: reasons.waits,
         ..GoLayout::new()
     };
-    let goid_offset = fields.goid;
-    Ok(Some(GoBinary::Readable(GoProgram { version, g_tls_offset, goid_offset, layout })))
+    Ok(Some(GoBinary::Readable(GoProgram {
+        version,
+        g_tls_offset,
+        goid_offset: fields.goid,
+        layout,
+        all_goroutines_at: own.all_goroutines_at,
+    })))
 }
 
 /// What debug information says of the fields; of a known version only if it is
@@ -248,18 +264,23 @@ fn describe<R: Read + Seek>(
     }
 }
 
-/// The binary's own reasons, and the address of the scheduler's state.
-fn look_up<R: Read + Seek>(
-    elf: &mut Elf<R>,
-    table: &Section,
-) -> io::Result<(Option<Reasons>, Option<u64>)> {
-    let names = ["runtime.waitReasonStrings", "runtime.sched"];
-    let [texts, sched] = symbols::find(elf, table, names)?;
+/// What a program's symbols lead to; addresses are 0 if there are none.
+#[derive(Default)]
+struct Own {
+    reasons: Option<Reasons>,
+    sched_at: u64,
+    all_goroutines_at: u64,
+}
+
+fn look_up<R: Read + Seek>(elf: &mut Elf<R>, table: &Section) -> io::Result<Own> {
+    let names = ["runtime.waitReasonStrings", "runtime.sched", "runtime.allgs"];
+    let [texts, sched, all_goroutines] = symbols::find(elf, table, names)?;
     let reasons = match texts {
         Some(texts) => Reasons::read(elf, texts)?,
         None => None,
     };
-    Ok((reasons, sched.map(|sched| sched.address)))
+    let address = |symbol: Option<symbols::Symbol>| symbol.map_or(0, |symbol| symbol.address);
+    Ok(Own { reasons, sched_at: address(sched), all_goroutines_at: address(all_goroutines) })
 }
 
 /// Bytes of `runtime.tlsg`.
