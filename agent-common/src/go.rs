@@ -166,8 +166,70 @@ impl GoLayout {
     }
 }
 
+impl GoLayout {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[0..8].copy_from_slice(&self.gcwaiting_at.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.g_tls_offset.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&self.goid.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&self.wait_reason.to_ne_bytes());
+        bytes[20..24].copy_from_slice(&self.tracking_seq.to_ne_bytes());
+        bytes[24..28].copy_from_slice(&self.parent_goid.to_ne_bytes());
+        bytes[28..32].copy_from_slice(&self.sleep_when.to_ne_bytes());
+        bytes[32..36].copy_from_slice(&self.sched_sp.to_ne_bytes());
+        bytes[36..40].copy_from_slice(&self.persist_conn_conn.to_ne_bytes());
+        bytes[40] = self.counts_syscalls;
+        bytes[48..112].copy_from_slice(&self.reasons);
+        bytes
+    }
+}
+
 impl Default for GoLayout {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn each_field_has_its_place_in_the_bytes() {
+        let mut layout = GoLayout::new();
+        layout.gcwaiting_at = 0x0102_0304_0506_0708;
+        layout.g_tls_offset = -8;
+        layout.goid = 152;
+        layout.wait_reason = 176;
+        layout.tracking_seq = 191;
+        layout.parent_goid = 280;
+        layout.sleep_when = 368;
+        layout.sched_sp = 56;
+        layout.persist_conn_conn = 80;
+        layout.counts_syscalls = 1;
+        layout.reasons[63] = 7;
+        let bytes = layout.to_bytes();
+        let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(bytes[..8], layout.gcwaiting_at.to_ne_bytes());
+        assert_eq!(word(offset_of!(GoLayout, g_tls_offset)) as i32, -8);
+        for (at, value) in [
+            (offset_of!(GoLayout, goid), 152),
+            (offset_of!(GoLayout, wait_reason), 176),
+            (offset_of!(GoLayout, tracking_seq), 191),
+            (offset_of!(GoLayout, parent_goid), 280),
+            (offset_of!(GoLayout, sleep_when), 368),
+            (offset_of!(GoLayout, sched_sp), 56),
+            (offset_of!(GoLayout, persist_conn_conn), 80),
+        ] {
+            assert_eq!(word(at), value);
+        }
+        assert_eq!(bytes[offset_of!(GoLayout, counts_syscalls)], 1);
+        let reasons = offset_of!(GoLayout, reasons);
+        assert_eq!(bytes[reasons..reasons + GO_REASONS], layout.reasons);
+        assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), 8 + 4 + 7 + 2 + 2);
     }
 }

@@ -6,9 +6,11 @@
 use super::load_options;
 use crate::admin::socket::client::Client;
 use crate::aggregate::switches::Switches;
+use crate::attribution::attributor::Attributor;
 use crate::attribution::hierarchy::Hierarchy;
 use crate::attribution::procfs::ProcRoot;
 use crate::config::Config;
+use crate::event::ids::Tgid;
 use crate::host::btf::Btf;
 use crate::host::capabilities::{self, NEEDED};
 use crate::load;
@@ -30,6 +32,8 @@ pub struct Examination {
     pub lanes: [bool; Lane::ALL.len()],
     /// Programs with what became of them; or why none could be loaded.
     pub programs: Result<Vec<Program>, String>,
+    /// Go processes that an agent would watch.
+    pub go: Vec<GoProcess>,
     /// The agent that runs: its process id, if that is known.
     pub agent: Option<Option<i32>>,
 }
@@ -43,6 +47,21 @@ pub struct Capability {
     pub reason: &'static str,
     /// Whether it is there.
     pub is_there: bool,
+}
+
+/// A Go process that an agent would watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoProcess {
+    /// Its number.
+    pub pid: u32,
+    /// Base name of its program.
+    pub program: String,
+    /// Version of Go, as the program says it; empty if it does not.
+    pub version: String,
+    /// `goroutine` or `thread`: what its time is split by.
+    pub mode: &'static str,
+    /// Why it is not split by goroutine; empty if it is.
+    pub reason: &'static str,
 }
 
 /// A program that was tried.
@@ -83,6 +102,7 @@ pub fn examine(config: &Config) -> Result<Examination, super::Error> {
         }),
         Err(error) => Err(error.to_string()),
     };
+    let go = hierarchy.as_ref().map_or_else(|_| Vec::new(), |found| go(config, &proc, found));
     // Who may not ask cannot know whose it is.
     let agent = super::block_on(Client::connect(&config.socket))?;
     let agent = agent.ok().flatten().map(|client| client.pid());
@@ -93,8 +113,28 @@ pub fn examine(config: &Config) -> Result<Examination, super::Error> {
         cgroups: hierarchy.map(|found| describe(&found)).map_err(|error| error.to_string()),
         lanes: Switches::new(config).lanes(),
         programs,
+        go,
         agent,
     })
+}
+
+/// Go processes among those that the configuration selects.
+fn go(config: &Config, proc: &ProcRoot, hierarchy: &Hierarchy) -> Vec<GoProcess> {
+    let own = std::process::id();
+    let mut attributor =
+        Attributor::new(hierarchy.clone(), proc.clone(), config.watch.clone(), own);
+    if let Err(error) = attributor.scan() {
+        tracing::warn!(%error, "cannot look for processes");
+    }
+    let running = attributor.go_programs().running();
+    let processes = running.into_iter().map(|(pid, running)| GoProcess {
+        pid,
+        program: proc.process(Tgid(pid)).executable().map(|found| found.name).unwrap_or_default(),
+        version: running.version.clone(),
+        mode: running.mode,
+        reason: running.why,
+    });
+    processes.collect()
 }
 
 fn describe(hierarchy: &Hierarchy) -> String {

@@ -116,6 +116,12 @@ impl Process {
         self.dir.join("exe")
     }
 
+    /// A file that has its memory, at its own addresses.
+    #[must_use]
+    pub fn memory_file(&self) -> PathBuf {
+        self.dir.join("mem")
+    }
+
     /// Path of its cgroup in `hierarchy`; `None` if it has none there.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::verdict::{LaneVerdict, Verdict};
-use crate::app::examine::{Examination, Program};
+use crate::app::examine::{Examination, GoProcess, Program};
 use crate::load::status::ProgramState;
 
 /// Prints sections: host, lanes, programs.
@@ -47,6 +47,9 @@ pub fn table(found: &Examination, verdict: &Verdict, out: &mut dyn Write) -> io:
     if let Ok(programs) = &found.programs {
         programs_table(programs, out)?;
     }
+    if !found.go.is_empty() {
+        go_table(&found.go, out)?;
+    }
     if verdict.obstacle.is_none() {
         writeln!(out, "\nThe agent can run here.")?;
     }
@@ -67,8 +70,19 @@ fn programs_table(programs: &[Program], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints an object with `host`, then one for each lane, then one for each
-/// program.
+fn go_table(processes: &[GoProcess], out: &mut dyn Write) -> io::Result<()> {
+    let width = processes.iter().map(|process| process.program.len()).max();
+    let width = width.unwrap_or(0).max("GO PROCESS".len());
+    writeln!(out, "\n{:width$}      PID  GO          SPLIT BY   WHY", "GO PROCESS")?;
+    for GoProcess { pid, program, version, mode, reason } in processes {
+        let line = format!("{program:width$}  {pid:>7}  {version:10}  {mode:9}  {reason}");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Prints an object with `host`, then one for each lane, one for each program,
+/// and one for each Go process that would be watched.
 ///
 /// # Errors
 ///
@@ -85,6 +99,16 @@ pub fn json(found: &Examination, verdict: &Verdict, out: &mut dyn Write) -> io::
             "state": state,
             "instructions": program.instructions,
             "reason": reason,
+        });
+        writeln!(out, "{object}")?;
+    }
+    for process in &found.go {
+        let object = json!({
+            "go_process": process.pid,
+            "program": process.program,
+            "version": process.version,
+            "mode": process.mode,
+            "reason": process.reason,
         });
         writeln!(out, "{object}")?;
     }
@@ -167,6 +191,25 @@ mod tests {
         assert!(text.contains("1234"), "{text}");
         assert!(text.ends_with("The agent can run here.\n"), "{text}");
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    }
+
+    #[test]
+    fn each_go_process_is_shown_with_what_its_time_is_split_by() {
+        let mut found = examined(|_| false);
+        let process = |pid, mode, reason| GoProcess {
+            pid,
+            program: "api".to_owned(),
+            version: "go1.26.8".to_owned(),
+            mode,
+            reason,
+        };
+        found.go = vec![process(7, "goroutine", ""), process(8, "thread", "too old")];
+        let text = printed(&found, table);
+        assert!(text.contains("go1.26.8    goroutine\n"), "{text}");
+        assert!(text.contains("go1.26.8    thread     too old\n"), "{text}");
+        let text = printed(&found, json);
+        let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["go_process"], &last["mode"]), (&json!(8), &json!("thread")));
     }
 
     #[test]

@@ -174,6 +174,7 @@ pub(super) mod tests {
             cgroups: Ok("v2 at /sys/fs/cgroup".to_owned()),
             lanes: [true; Lane::ALL.len()],
             programs: Ok(programs.collect()),
+            go: Vec::new(),
             agent: None,
         }
     }

@@ -1,138 +1,15 @@
-//! Real programs, made by the Go on this machine; programs made up byte by
-//! byte; and hostile ones.
+//! Programs made up byte by byte, and hostile ones.
 
-use std::fs;
+mod hostile;
+mod real;
+
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::process::Command;
 
+use agent_common::go::GoWait;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::{BuildInfo, GoBinary, GoVersion, Unsupported, inspect, inspect_file};
-
-/// Reads its goroutine ids the way the kernel programs do, with the offsets
-/// that it is given, and compares them with what the runtime prints.
-const READS_ITS_OWN_IDS: &str = r#"
-package main
-
-import (
-	"bytes"
-	"os"
-	"runtime"
-	"strconv"
-	"syscall"
-	"unsafe"
-)
-
-//go:nosplit
-//go:nocheckptr
-func word(address uintptr) uintptr { return **(**uintptr)(unsafe.Pointer(&address)) }
-
-func isRight(gOffset, goidOffset int) bool {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	const archPrctl, getFS = 158, 0x1003
-	var base uintptr
-	if _, _, errno := syscall.RawSyscall(archPrctl, getFS, uintptr(unsafe.Pointer(&base)), 0); errno != 0 {
-		return false
-	}
-	id := word(word(base+uintptr(gOffset)) + uintptr(goidOffset))
-	stack := make([]byte, 64)
-	fields := bytes.Fields(stack[:runtime.Stack(stack, false)])
-	return strconv.FormatUint(uint64(id), 10) == string(fields[1])
-}
-
-func main() {
-	gOffset, _ := strconv.Atoi(os.Args[1])
-	goidOffset, _ := strconv.Atoi(os.Args[2])
-	results := make(chan bool)
-	for i := 0; i < 100; i++ {
-		go func() { results <- isRight(gOffset, goidOffset) }()
-	}
-	ok := isRight(gOffset, goidOffset)
-	for i := 0; i < 100; i++ {
-		ok = <-results && ok
-	}
-	if !ok {
-		os.Exit(1)
-	}
-}
-"#;
-
-/// The same with a little C in it, so that C's start-up code is linked.
-const WITH_C: &str =
-    "package main\n\n// static int one(void) { return 1; }\nimport \"C\"\n\nvar _ = C.one()\n";
-
-/// Runs `go build` of the program in `dir`; what it says if it fails.
-fn go_build(dir: &Path, cgo: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("go")
-        .arg("build")
-        .args(arguments)
-        .args(["-o", "program", "."])
-        .current_dir(dir)
-        .envs([("CGO_ENABLED", cgo), ("GOTOOLCHAIN", "local"), ("GOPROXY", "off"), ("GOFLAGS", "")])
-        .output()
-        .unwrap();
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-}
-
-/// Builds in every way there is; each program that is said to be readable must
-/// find its own ids by the offsets that were found.
-#[test]
-fn goroutine_ids_are_where_they_are_said_to_be_in_real_programs() {
-    let has = |program, argument| Command::new(program).arg(argument).output().is_ok();
-    if !has("go", "version") {
-        return eprintln!("skipped: there is no go on this machine");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("main.go"), READS_ITS_OWN_IDS).unwrap();
-    fs::write(dir.path().join("go.mod"), "module program\n\ngo 1.21\n").unwrap();
-    let external = "-linkmode=external";
-    let check = |cgo, arguments: &[&str]| {
-        go_build(dir.path(), cgo, arguments).unwrap();
-        let program = dir.path().join("program");
-        let found = inspect_file(&program).unwrap();
-        let GoBinary::Readable(layout) = found else { panic!("{arguments:?}: {found:?}") };
-        assert!(layout.version.minor().is_some_and(|minor| minor >= 21), "{}", layout.version);
-        let run = |g: i32, goid: u32| {
-            Command::new(&program)
-                .args([g.to_string(), goid.to_string()])
-                .status()
-                .unwrap()
-                .success()
-        };
-        assert!(run(layout.g_tls_offset, layout.goid_offset), "{arguments:?}: {layout:?}");
-        // The judge itself must be able to say no.
-        assert!(!run(layout.g_tls_offset, layout.goid_offset + 8));
-    };
-    check("0", &[]);
-    check("0", &["-ldflags=-s -w"]);
-    check("0", &["-buildmode=pie"]);
-    if !has("gcc", "--version") {
-        return eprintln!("skipped in part: there is no gcc on this machine, so no cgo");
-    }
-    fs::write(dir.path().join("c.go"), WITH_C).unwrap();
-    check("1", &[]);
-    check("1", &["-ldflags=-s -w"]);
-    check("1", &["-buildmode=pie", &format!("-ldflags={external}")]);
-    if let Err(error) =
-        go_build(dir.path(), "1", &[&format!("-ldflags={external} -extldflags=-static")])
-    {
-        return eprintln!("skipped in part: no static C library on this machine: {error}");
-    }
-    let found = inspect_file(&dir.path().join("program")).unwrap();
-    assert!(
-        matches!(
-            found,
-            GoBinary::Unsupported { version: Some(_), why: Unsupported::ForeignThreadStorage }
-        ),
-        "{found:?}"
-    );
-}
 
 #[test]
 fn this_program_is_not_go() {
@@ -269,6 +146,25 @@ fn the_offset_of_the_id_goes_by_the_version() {
             why: Unsupported::UnknownVersion,
         };
         assert_eq!(MadeUp::new(version).inspect(), expected, "{version}");
+    }
+}
+
+#[test]
+fn numbers_of_reasons_go_by_the_version() {
+    let texts = [GoWait::Select, GoWait::Sleep, GoWait::Mutex, GoWait::ChanReceive];
+    for (version, numbers) in [
+        ("go1.21.13", [9, 19, 21, 14]),
+        ("go1.24.6", [9, 19, 21, 14]),
+        ("go1.25.5", [9, 20, 22, 14]),
+        ("go1.26.8", [18, 14, 22, 19]),
+    ] {
+        let GoBinary::Readable(found) = MadeUp::new(version).inspect() else { panic!() };
+        for (wait, number) in texts.into_iter().zip(numbers) {
+            assert_eq!(found.layout.reasons[number], wait as u8, "{version} {wait:?}");
+        }
+        assert_eq!(found.layout.counts_syscalls, u8::from(version < "go1.26"));
+        assert_eq!(found.layout.gcwaiting_at, 0, "it has no symbols");
+        assert_eq!(found.layout.sched_sp, 56);
     }
 }
 
