@@ -166,6 +166,26 @@ impl GoLayout {
     }
 }
 
+impl GoLayout {
+    /// As the map holds it.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        let mut bytes = [0; size_of::<Self>()];
+        bytes[0..8].copy_from_slice(&self.gcwaiting_at.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.g_tls_offset.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&self.goid.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&self.wait_reason.to_ne_bytes());
+        bytes[20..24].copy_from_slice(&self.tracking_seq.to_ne_bytes());
+        bytes[24..28].copy_from_slice(&self.parent_goid.to_ne_bytes());
+        bytes[28..32].copy_from_slice(&self.sleep_when.to_ne_bytes());
+        bytes[32..36].copy_from_slice(&self.sched_sp.to_ne_bytes());
+        bytes[36..40].copy_from_slice(&self.persist_conn_conn.to_ne_bytes());
+        bytes[40] = self.counts_syscalls;
+        bytes[48..112].copy_from_slice(&self.reasons);
+        bytes
+    }
+}
+
 impl Default for GoLayout {
     fn default() -> Self {
         Self::new()

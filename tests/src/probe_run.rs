@@ -163,10 +163,13 @@ impl Probes {
     pub fn watch(&mut self, pid: u32, port: u16, service: u16) -> anyhow::Result<()> {
         let mut policy = ProcessPolicy { service, ..ProcessPolicy::default() };
         let program = format!("/proc/{pid}/exe");
-        if let GoBinary::Readable(layout) = go_binary::inspect_file(Path::new(&program))? {
+        if let GoBinary::Readable(go) = go_binary::inspect_file(Path::new(&program))? {
             policy.flags = PROCESS_GO;
-            policy.g_tls_offset = layout.g_tls_offset;
-            policy.goid_offset = layout.goid_offset;
+            policy.g_tls_offset = go.g_tls_offset;
+            policy.goid_offset = go.goid_offset;
+            // One program at a time is enough for a test.
+            self.policies.set_go_layout(0, &go.layout);
+            policy.go_layout = 1;
         }
         self.policies.set_process(pid, policy);
         self.policies.set_listener(netns(pid)?, port, Some(service), 1);

@@ -6,12 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use agent_common::go::GoLayout;
 use agent_common::limits::{MAX_CGROUPS, MAX_LISTENERS};
 use agent_common::policy::{PROCESS_GO, ProcessPolicy};
 
 use super::cgroup_path::{self, CgroupOwner};
 use super::cgroup_tree;
-use super::go_binary::{self, GoBinary};
+use super::go_programs::{GoPrograms, Mode};
 use super::hierarchy::Hierarchy;
 use super::identity::{ContainerInfo, Identity};
 use super::procfs::process::ProcessFacts;
@@ -39,6 +40,14 @@ pub enum Change {
     CgroupGone {
         /// Its id.
         id: u64,
+    },
+    /// Where the runtime of a Go program keeps what. Comes before a policy
+    /// that names it.
+    GoLayout {
+        /// Index of the entry; policies name it counted from 1.
+        index: u32,
+        /// What it says.
+        layout: GoLayout,
     },
     /// The process is watched.
     Process {
@@ -104,7 +113,7 @@ pub struct Attributor {
     pub(super) services: Services,
     pub(super) cgroups: HashMap<u64, SelectedCgroup>,
     pub(super) changes: Vec<Change>,
-    go_unsupported: HashMap<&'static str, u64>,
+    go_programs: GoPrograms,
     own_tgid: u32,
 }
 
@@ -119,7 +128,7 @@ impl Attributor {
             services: Services::default(),
             cgroups: HashMap::new(),
             changes: Vec::new(),
-            go_unsupported: HashMap::new(),
+            go_programs: GoPrograms::default(),
             own_tgid,
         }
     }
@@ -130,10 +139,10 @@ impl Attributor {
         &self.services
     }
 
-    /// Go programs whose goroutine ids cannot be read, by reason.
+    /// What is known of Go programs and the processes that run them.
     #[must_use]
-    pub const fn go_unsupported(&self) -> &HashMap<&'static str, u64> {
-        &self.go_unsupported
+    pub const fn go_programs(&self) -> &GoPrograms {
+        &self.go_programs
     }
 
     /// What the kernel is to be told since the last call.
@@ -224,6 +233,7 @@ impl Attributor {
                 alive.insert(policy.service);
             }
         }
+        self.go_programs.expire(watched);
         self.services.expire(now_ns, |service| alive.contains(&service))
     }
 
@@ -398,16 +408,23 @@ impl Attributor {
 
     fn policy(&mut self, tgid: u32, service: u16) -> ProcessPolicy {
         let mut policy = ProcessPolicy { service, ..ProcessPolicy::default() };
-        match go_binary::inspect_file(&self.proc.process(Tgid(tgid)).executable_file()) {
-            Ok(GoBinary::Readable(layout)) => {
+        let process = self.proc.process(Tgid(tgid));
+        match self.go_programs.of_process(tgid, &process.executable_file()) {
+            Ok(Some(Mode::Goroutine(found))) => {
+                if let Some(layout) = found.is_new.then_some(found.layout) {
+                    self.changes.push(Change::GoLayout { index: found.index, layout });
+                }
                 policy.flags = PROCESS_GO;
-                policy.g_tls_offset = layout.g_tls_offset;
-                policy.goid_offset = layout.goid_offset;
+                policy.g_tls_offset = found.layout.g_tls_offset;
+                policy.goid_offset = found.layout.goid;
+                policy.go_layout = found.index + 1;
             }
-            Ok(GoBinary::Unsupported { why, .. }) => {
-                *self.go_unsupported.entry(why.as_str()).or_default() += 1;
+            Ok(Some(Mode::IdsOnly { g_tls_offset, goid, .. })) => {
+                policy.flags = PROCESS_GO;
+                policy.g_tls_offset = g_tls_offset;
+                policy.goid_offset = goid;
             }
-            Ok(GoBinary::NotGo) => {}
+            Ok(Some(Mode::Thread { .. }) | None) => {}
             Err(error) => tracing::debug!(tgid, %error, "cannot read the program"),
         }
         policy

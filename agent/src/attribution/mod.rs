@@ -10,8 +10,10 @@ pub mod attributor;
 pub mod cgroup_path;
 // The cgroup directories that exist, by id.
 pub mod cgroup_tree;
-// Whether a program is Go, and where it keeps the current goroutine's id.
+// Whether a program is Go, and where its runtime keeps what.
 pub mod go_binary;
+// Which Go programs run, and the entries of the kernel's table that they have.
+pub mod go_programs;
 // Which cgroup hierarchy is read, and a process's line in it.
 pub mod hierarchy;
 // The labels that users see.

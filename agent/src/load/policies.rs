@@ -1,6 +1,7 @@
 //! What the agent tells the kernel programs: whom to watch, and how.
 
-use agent_common::limits::{MAX_LISTENERS, MAX_PROCESSES, WATCHED_SLOTS};
+use agent_common::go::GoLayout;
+use agent_common::limits::{MAX_GO_LAYOUTS, MAX_LISTENERS, MAX_PROCESSES, WATCHED_SLOTS};
 use agent_common::policy::{
     CgroupPolicy, Control, LANE_GO, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey, NO_SERVICE,
     ProcessPolicy, watched_slot,
@@ -15,6 +16,7 @@ const CGROUP_BYTES: usize = size_of::<CgroupPolicy>();
 const PROCESS_BYTES: usize = size_of::<ProcessPolicy>();
 const KEY_BYTES: usize = size_of::<ListenerKey>();
 const LISTENER_BYTES: usize = size_of::<Listener>();
+const GO_LAYOUT_BYTES: usize = size_of::<GoLayout>();
 
 /// `BPF_NOEXIST`
 const NOEXIST: u64 = 1;
@@ -25,6 +27,7 @@ pub struct Policies {
     processes: HashMap<MapData, u32, [u8; PROCESS_BYTES]>,
     /// Entries of `processes` by slot; the kernel counts those that it makes.
     watched: Mapping,
+    go_layouts: Mapping,
     listeners: HashMap<MapData, [u8; KEY_BYTES], [u8; LISTENER_BYTES]>,
     ignored: HashMap<MapData, u64, u32>,
     control: Mapping,
@@ -51,6 +54,11 @@ impl Policies {
             cgroups: hash_map!(loaded, "CGROUPS"),
             processes: hash_map!(loaded, "PROCESSES"),
             watched: super::map_array(loaded, "WATCHED_TGIDS", WATCHED_SLOTS as usize * 8)?,
+            go_layouts: super::map_array(
+                loaded,
+                "GO_LAYOUTS",
+                MAX_GO_LAYOUTS as usize * GO_LAYOUT_BYTES,
+            )?,
             listeners: hash_map!(loaded, "LISTENERS"),
             ignored: hash_map!(loaded, "IGNORED_PATHS"),
             control: super::map_array(loaded, "CONTROL", size_of::<Control>())?,
@@ -70,6 +78,19 @@ impl Policies {
     pub fn remove_cgroup(&mut self, id: u64) {
         // It may never have been selected.
         let _ = self.cgroups.remove(&id);
+    }
+
+    /// Says where a Go program's runtime keeps what, at an index less than
+    /// [`MAX_GO_LAYOUTS`]. Call it before a policy names the entry, and never
+    /// for one that a policy still names: words are stored one by one.
+    pub fn set_go_layout(&mut self, index: u32, layout: &GoLayout) {
+        if index >= MAX_GO_LAYOUTS {
+            return self.count(false);
+        }
+        let first = index as usize * (GO_LAYOUT_BYTES / 8);
+        for (word, bytes) in layout.to_bytes().as_chunks::<8>().0.iter().enumerate() {
+            self.go_layouts.set_word(first + word, u64::from_ne_bytes(*bytes));
+        }
     }
 
     /// Watches a process.

@@ -224,13 +224,13 @@ pub static START_TIME: Metric = own(
     "Start of the agent, in unix time.",
 );
 
-/// Go processes without goroutine ids.
-pub static GOID_UNSUPPORTED: Metric = own(
-    "strata_agent_goid_unsupported_processes",
+/// Go processes by what their time is split by.
+pub static GO_PROCESSES: Metric = own(
+    "strata_agent_go_processes",
     "",
     Gauge,
-    &["reason"],
-    "Watched Go processes whose goroutine ids cannot be read, by reason.",
+    &["mode", "reason"],
+    "Watched Go processes by mode: goroutine, or thread with the reason why their goroutines cannot be followed.",
 );
 
 /// Every metric of this file, in the order of the reference.
@@ -259,5 +259,5 @@ pub const ALL: &[&Metric] = &[
     &CONTAINERS_OVER_BUDGET,
     &BUILD_INFO,
     &START_TIME,
-    &GOID_UNSUPPORTED,
+    &GO_PROCESSES,
 ];

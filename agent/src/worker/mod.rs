@@ -295,6 +295,7 @@ impl Worker {
             match change {
                 Change::Cgroup { id, service } => policies.set_cgroup(id, service),
                 Change::CgroupGone { id } => policies.remove_cgroup(id),
+                Change::GoLayout { index, layout } => policies.set_go_layout(index, &layout),
                 Change::Process { tgid, policy } => policies.set_process(tgid, policy),
                 Change::ProcessGone { tgid } => policies.remove_process(tgid),
                 Change::Listener { netns, port, service, sockets } => {
@@ -384,8 +385,8 @@ impl Worker {
         let waiting = self.series.values().filter(|entry| entry.budget.is_none()).count() as u64;
         let over = waiting + self.parts.attributor.services().refused();
         gauge(snapshot, &own_metrics::CONTAINERS_OVER_BUDGET, &[], over as f64);
-        for (reason, count) in self.parts.attributor.go_unsupported() {
-            gauge(snapshot, &own_metrics::GOID_UNSUPPORTED, &[reason], *count as f64);
+        for ((mode, reason), count) in self.parts.attributor.go_programs().processes() {
+            gauge(snapshot, &own_metrics::GO_PROCESSES, &[mode, reason], count as f64);
         }
     }
 }

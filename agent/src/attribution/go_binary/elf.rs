@@ -6,6 +6,13 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+/// Parts of a program that are loaded that are remembered; Go has three.
+const MAX_LOADED: usize = 16;
+
+/// `SHF_COMPRESSED`, and the bytes of the header that such a section has.
+const COMPRESSED: u64 = 0x800;
+const COMPRESSION_HEADER_BYTES: u64 = 24;
+
 /// Bytes of section names that are read.
 const MAX_NAMES_BYTES: u64 = 64 << 10;
 
@@ -18,7 +25,8 @@ const SEGMENT_BYTES: u16 = 56;
 const FIXED: u16 = 2;
 const POSITION_INDEPENDENT: u16 = 3;
 
-/// `PT_INTERP`, `PT_TLS`.
+/// `PT_LOAD`, `PT_INTERP`, `PT_TLS`.
+const LOADED: u32 = 1;
 const INTERPRETER: u32 = 3;
 const THREAD_LOCAL: u32 = 7;
 
@@ -29,6 +37,58 @@ pub(super) struct Elf<R> {
     segments: Table,
     sections: Table,
     names_index: u16,
+    loaded: Vec<Loaded>,
+}
+
+/// A part of the file that is loaded.
+#[derive(Clone, Copy, Debug)]
+struct Loaded {
+    offset: u64,
+    address: u64,
+    bytes: u64,
+}
+
+/// Where a section lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section {
+    /// Its flags.
+    flags: u64,
+    /// Its address, as linked; 0 if it is not loaded.
+    pub(super) address: u64,
+    /// In the file.
+    offset: u64,
+    /// Its bytes in the file.
+    pub(super) bytes: u64,
+    /// Index of the section that belongs to it: of a symbol table, its names.
+    pub(super) link: u32,
+}
+
+impl Section {
+    /// A part of it; `None` if it has not so many bytes.
+    pub(super) fn part(&self, at: u64, bytes: u64) -> Option<Self> {
+        if at.checked_add(bytes)? > self.bytes {
+            return None;
+        }
+        let address = self.address.checked_add(at)?;
+        Some(Self { address, offset: self.offset.checked_add(at)?, bytes, ..*self })
+    }
+}
+
+/// A section's content, unpacked.
+pub(super) enum Content<R: Read> {
+    /// As it is in the file.
+    Plain(R),
+    /// Packed with zlib.
+    Packed(flate2::read::ZlibDecoder<R>),
+}
+
+impl<R: Read> Read for Content<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(inner) => inner.read(buffer),
+            Self::Packed(inner) => inner.read(buffer),
+        }
+    }
 }
 
 /// A table of headers in the file.
@@ -86,33 +146,119 @@ impl<R: Read + Seek> Elf<R> {
             segments,
             sections,
             names_index: u16_at(&header, 62),
+            loaded: Vec::new(),
         }))
     }
 
-    /// The first `max_bytes` of the section of that name.
-    pub(super) fn section(&mut self, name: &[u8], max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-        if self.names_index >= self.sections.count {
-            return Ok(None);
-        }
-        let names_header = self.section_header(self.names_index)?;
-        let names = self.section_bytes(&names_header, MAX_NAMES_BYTES)?;
+    /// The sections of these names; of two of one name the first.
+    pub(super) fn sections<const N: usize>(
+        &mut self,
+        wanted: [&[u8]; N],
+    ) -> io::Result<[Option<Section>; N]> {
+        let mut found = [None; N];
+        let Some(names) = self.section_by_index(u32::from(self.names_index))? else {
+            return Ok(found);
+        };
+        let names = self.bytes(&names, MAX_NAMES_BYTES)?;
         for index in 0..self.sections.count {
             let header = self.section_header(index)?;
             let own = usize::try_from(u32_at(&header, 0)).ok().and_then(|at| names.get(at..));
-            if own.and_then(|own| own.strip_prefix(name)).is_some_and(|rest| rest.starts_with(&[0]))
-            {
-                return self.section_bytes(&header, max_bytes).map(Some);
+            let Some(own) = own else { continue };
+            let is_named =
+                |name: &&[u8]| own.strip_prefix(*name).is_some_and(|rest| rest.starts_with(&[0]));
+            let place = wanted.iter().position(is_named).and_then(|place| found.get_mut(place));
+            if let Some(place @ None) = place {
+                *place = Some(section_of(&header));
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
+    /// The section of that index.
+    pub(super) fn section_by_index(&mut self, index: u32) -> io::Result<Option<Section>> {
+        match u16::try_from(index) {
+            Ok(index) if index < self.sections.count => {
+                Ok(Some(section_of(&self.section_header(index)?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The first `max_bytes` of a section, as they are in the file.
+    pub(super) fn bytes(&mut self, section: &Section, max_bytes: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.stream(section, max_bytes)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads a section as it is in the file, up to `max_bytes`.
+    pub(super) fn stream(
+        &mut self,
+        section: &Section,
+        max_bytes: u64,
+    ) -> io::Result<io::Take<&mut R>> {
+        self.file.seek(SeekFrom::Start(section.offset))?;
+        Ok(self.file.by_ref().take(section.bytes.min(max_bytes)))
+    }
+
+    /// Reads a section, unpacked; `None` if it is packed in a way that is not
+    /// known. What comes out may be a thousand times what is in the file.
+    pub(super) fn content(
+        &mut self,
+        section: &Section,
+    ) -> io::Result<Option<Content<io::Take<&mut R>>>> {
+        let mut stream = self.stream(section, u64::MAX)?;
+        if section.flags & COMPRESSED == 0 {
+            return Ok(Some(Content::Plain(stream)));
+        }
+        let mut header = [0; COMPRESSION_HEADER_BYTES as usize];
+        stream.read_exact(&mut header)?;
+        // ELFCOMPRESS_ZLIB, which Go's linker takes.
+        let is_zlib = u32_at(&header, 0) == 1;
+        Ok(is_zlib.then(|| Content::Packed(flate2::read::ZlibDecoder::new(stream))))
+    }
+
+    /// Bytes of a section, unpacked; of a packed one what its header claims.
+    pub(super) fn content_bytes(&mut self, section: &Section) -> io::Result<u64> {
+        if section.flags & COMPRESSED == 0 {
+            return Ok(section.bytes);
+        }
+        let header = self.bytes(section, COMPRESSION_HEADER_BYTES)?;
+        Ok(u64_at(&header, 8))
+    }
+
+    /// Where an address lies in the file; `None` if it has no bytes there.
+    pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
+        self.loaded.iter().find_map(|loaded| {
+            let within = address.checked_sub(loaded.address)?;
+            (within < loaded.bytes).then(|| loaded.offset.checked_add(within)).flatten()
+        })
+    }
+
+    /// Reads what the file has for an address; `false` if it has not.
+    pub(super) fn read_address(&mut self, address: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        let last = address.saturating_add((buffer.len() as u64).saturating_sub(1));
+        let (Some(offset), Some(_)) = (self.offset_of(address), self.offset_of(last)) else {
+            return Ok(false);
+        };
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.read_exact(buffer)?;
+        Ok(true)
+    }
+
+    /// What the program headers say; addresses can be looked up from then on.
     pub(super) fn segments(&mut self) -> io::Result<Segments> {
+        self.loaded.clear();
         let mut found =
             Segments { is_fixed_address: self.kind == FIXED, is_dynamic: false, tls: None };
         for index in 0..self.segments.count {
             let header: [u8; SEGMENT_BYTES as usize] = self.entry(self.segments, index)?;
             match u32_at(&header, 0) {
+                LOADED if self.loaded.len() < MAX_LOADED => self.loaded.push(Loaded {
+                    offset: u64_at(&header, 8),
+                    address: u64_at(&header, 16),
+                    bytes: u64_at(&header, 32),
+                }),
                 INTERPRETER => found.is_dynamic = true,
                 THREAD_LOCAL => {
                     found.tls = Some(ThreadLocal {
@@ -130,13 +276,6 @@ impl<R: Read + Seek> Elf<R> {
         self.entry(self.sections, index)
     }
 
-    fn section_bytes(&mut self, header: &[u8], max_bytes: u64) -> io::Result<Vec<u8>> {
-        self.file.seek(SeekFrom::Start(u64_at(header, 24)))?;
-        let mut bytes = Vec::new();
-        self.file.by_ref().take(u64_at(header, 32).min(max_bytes)).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
     fn entry<const BYTES: usize>(&mut self, table: Table, index: u16) -> io::Result<[u8; BYTES]> {
         let at = u64::from(index) * u64::from(table.entry_bytes);
         self.file.seek(SeekFrom::Start(table.offset.saturating_add(at)))?;
@@ -146,15 +285,25 @@ impl<R: Read + Seek> Elf<R> {
     }
 }
 
+fn section_of(header: &[u8]) -> Section {
+    Section {
+        flags: u64_at(header, 8),
+        address: u64_at(header, 16),
+        offset: u64_at(header, 24),
+        bytes: u64_at(header, 32),
+        link: u32_at(header, 40),
+    }
+}
+
 /// A little-endian number at an offset; 0 beyond the end.
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk())
         .map_or(0, |number| u64::from_le_bytes(*number))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes
         .get(at..)
         .and_then(|rest| rest.first_chunk())

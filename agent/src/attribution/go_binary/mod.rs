@@ -4,7 +4,8 @@
 //! bounded (a header at a time, 64 KiB of section names, 512 bytes of build
 //! information, never the file), and no input is an error or a panic.
 //!
-//! Two numbers let the kernel programs read a goroutine id without a probe:
+//! Two numbers let the kernel programs read a goroutine id without a probe, and
+//! some more (see [`GoLayout`]) split its time:
 //!
 //! - *Where `g` is.* The runtime keeps the current goroutine's `g` in one
 //!   thread-local word, `runtime.tlsg`. The program's own thread-local block
@@ -15,8 +16,15 @@
 //!   stripped, PIE, cgo and cgo with PIE. Only a program that has C's library
 //!   linked into it (`-extldflags=-static`) has more in the block, in an order
 //!   that only its symbols tell: unsupported.
-//! - *Where the id is in `g`*, by version. A wrong layout would read wrong
-//!   numbers and not fail, so a version that is not known is unsupported.
+//! - *Where the id is in `g`*, and other fields, by version. Where there is
+//!   debug information it must not say otherwise, and of a version that is not
+//!   known it says all. A wrong layout would read wrong numbers and not fail,
+//!   so what neither tells is unsupported.
+//!
+//! What the numbers of wait reasons mean, and where the scheduler's state lies,
+//! is looked up by symbol; a stripped program has none: then the reasons go by
+//! version, and stops of the world are not seen. The same goes for programs at
+//! no fixed address, whose table the linker fills in at start.
 //!
 //! Which program it is says `.go.buildinfo`, which stripping (`-s -w`) leaves.
 //! x86-64 only: any other program counts as not Go.
@@ -26,18 +34,37 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-mod elf;
+use agent_common::go::GoLayout;
 
-use elf::Elf;
+// Where to probe outgoing calls.
+pub mod client_probe;
+// Fields, from debug information.
+mod dwarf;
+// Headers and sections.
+mod elf;
+// Addresses of functions, in stripped programs too.
+mod pclntab;
+// What wait reasons mean.
+mod reasons;
+// Addresses by name.
+mod symbols;
+// What is known by release.
+mod version;
+
+use elf::{Elf, Section};
+use reasons::Reasons;
+use version::Fields;
+
+pub use version::GoVersion;
 
 /// What a program file turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GoBinary {
     /// Not a Go program for x86-64.
     NotGo,
-    /// Go, and its goroutine ids can be read.
-    Readable(GoLayout),
-    /// Go, but its goroutine ids cannot be read.
+    /// Go, and its goroutines can be followed.
+    Readable(GoProgram),
+    /// Go, but its goroutines cannot be followed.
     Unsupported {
         /// Its version, where it could be read.
         version: Option<GoVersion>,
@@ -46,9 +73,9 @@ pub enum GoBinary {
     },
 }
 
-/// Where a Go program keeps its goroutine id.
+/// A Go program whose goroutines can be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoLayout {
+pub struct GoProgram {
     /// Which Go made it.
     pub version: GoVersion,
     /// Bytes from the thread pointer (`fsbase`) to the word that points to
@@ -56,13 +83,8 @@ pub struct GoLayout {
     pub g_tls_offset: i32,
     /// Bytes from `g` to the 64-bit goroutine id. Never 0.
     pub goid_offset: u32,
-}
-
-/// Version of the Go toolchain, as `runtime.Version` says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoVersion {
-    text: String,
-    minor: Option<u16>,
+    /// All that the kernel programs are told.
+    pub layout: GoLayout,
 }
 
 /// Why goroutine ids of a Go program cannot be read.
@@ -74,6 +96,9 @@ pub enum Unsupported {
     UnknownVersion,
     /// C's thread-local data is linked into it, around the runtime's.
     ForeignThreadStorage,
+    /// Its debug information and its version do not go together: a runtime
+    /// that was changed.
+    Contradiction,
 }
 
 impl Unsupported {
@@ -83,10 +108,13 @@ impl Unsupported {
         match self {
             Self::OldBuildInfo => "made by go 1.17 or older",
             Self::UnknownVersion => {
-                "the runtime's layout of this go version is not known (1.21 to 1.26 are)"
+                "the runtime's layout of this go version is not known (1.21 to 1.26 are; a newer one is read from debug information, so build without -w and -s)"
             }
             Self::ForeignThreadStorage => {
                 "c's thread-local data is linked in statically; link dynamically, or build with CGO_ENABLED=0"
+            }
+            Self::Contradiction => {
+                "its debug information describes another runtime than its go version has"
             }
         }
     }
@@ -95,48 +123,6 @@ impl Unsupported {
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Characters of a version that are kept; releases have about eight.
-const MAX_VERSION_CHARS: usize = 64;
-
-impl GoVersion {
-    /// `go1.26.8`, `go1.22rc1`, `go1.24.3 X:boringcrypto`, `devel go1.27-...`.
-    fn parse(text: &str) -> Self {
-        let text: String =
-            text.chars().filter(|char| !char.is_control()).take(MAX_VERSION_CHARS).collect();
-        let minor = text.strip_prefix("go1.").and_then(|rest| {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            // A snapshot between releases may have either's layout.
-            if rest.contains("-devel") { None } else { rest.get(..digits)?.parse().ok() }
-        });
-        Self { text, minor }
-    }
-
-    /// The minor release (26 for `go1.26.8`); `None` if it is not a release.
-    #[must_use]
-    pub fn minor(&self) -> Option<u16> {
-        self.minor
-    }
-
-    /// Offset of `goid` in `runtime.g`. From DWARF; 1.21, 1.23 (first and last),
-    /// 1.25 and 1.26 also by running the test program that reads its own ids.
-    fn goid_offset(&self) -> Option<u32> {
-        match self.minor? {
-            21 | 22 => Some(152),
-            // `syscallbp` came before it.
-            23 | 24 => Some(160),
-            // `gobuf.ret` went.
-            25 | 26 => Some(152),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for GoVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
@@ -155,50 +141,125 @@ pub fn inspect_file(path: &Path) -> io::Result<GoBinary> {
 ///
 /// It cannot be read. What it holds is never an error.
 pub fn inspect(file: impl Read + Seek) -> io::Result<GoBinary> {
-    match classify(file) {
-        // A header that points past the end of the file, or of any file.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Ok(GoBinary::NotGo)
-        }
-        result => result.map(|found| found.unwrap_or(GoBinary::NotGo)),
+    damage_is_none(classify(file)).map(|found| found.unwrap_or(GoBinary::NotGo))
+}
+
+/// Takes a header that points past the end of the file, or of any file, for
+/// nothing found.
+fn damage_is_none<T>(found: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if dwarf::is_damage(&error) => Ok(None),
+        found => found,
     }
 }
 
 /// Bytes of `.go.buildinfo` that are read: the header and the version.
 const BUILD_INFO_BYTES: u64 = 512;
 
+/// Bytes of debug information up to which a program whose version is known is
+/// checked against it: a tenth of a second.
+const MAX_CHECKED_BYTES: u64 = 64 << 20;
+
+/// Bytes of abbreviations that are read; Go has less than one KiB.
+const MAX_ABBREVIATIONS_BYTES: u64 = 1 << 20;
+
 fn classify(file: impl Read + Seek) -> io::Result<Option<GoBinary>> {
     let Some(mut elf) = Elf::open(file)? else { return Ok(None) };
-    let Some(build_info) = elf.section(b".go.buildinfo", BUILD_INFO_BYTES)? else {
-        return Ok(None);
-    };
+    let [build_info, symbols, info, abbreviations] =
+        elf.sections([b".go.buildinfo", b".symtab", b".debug_info", b".debug_abbrev"])?;
+    let Some(build_info) = build_info else { return Ok(None) };
+    let build_info = elf.bytes(&build_info, BUILD_INFO_BYTES)?;
+    let unsupported = |version, why| Ok(Some(GoBinary::Unsupported { version, why }));
     let version = match BuildInfo::parse(&build_info) {
         None => return Ok(None),
-        Some(BuildInfo::Pointers) => {
-            return Ok(Some(GoBinary::Unsupported {
-                version: None,
-                why: Unsupported::OldBuildInfo,
-            }));
-        }
+        Some(BuildInfo::Pointers) => return unsupported(None, Unsupported::OldBuildInfo),
         Some(BuildInfo::Version(version)) => version,
     };
-    let Some(goid_offset) = version.goid_offset() else {
-        return Ok(Some(GoBinary::Unsupported {
-            version: Some(version),
-            why: Unsupported::UnknownVersion,
-        }));
+    let known = version.known();
+    if known.is_none() && !version.is_newer_than_known() {
+        return unsupported(Some(version), Unsupported::UnknownVersion);
+    }
+    let segments = elf.segments()?;
+    let Some(g_tls_offset) = g_tls_offset(&segments) else {
+        return unsupported(Some(version), Unsupported::ForeignThreadStorage);
     };
-    Ok(Some(match g_tls_offset(&elf.segments()?) {
-        Some(g_tls_offset) => GoBinary::Readable(GoLayout { version, g_tls_offset, goid_offset }),
-        None => {
-            GoBinary::Unsupported { version: Some(version), why: Unsupported::ForeignThreadStorage }
+    let described = match (info, abbreviations) {
+        (Some(info), Some(abbreviations)) => {
+            describe(&mut elf, &info, &abbreviations, known.is_some())?
         }
-    }))
+        _ => Fields::default(),
+    };
+    if known.is_some_and(|known| !known.fields.agrees(&described)) {
+        return unsupported(Some(version), Unsupported::Contradiction);
+    }
+    let fields = known.map_or(described, |known| known.fields.or(described));
+    let (own_reasons, sched) = match symbols {
+        Some(symbols) if segments.is_fixed_address => look_up(&mut elf, &symbols)?,
+        _ => (None, None),
+    };
+    let Some(reasons) = own_reasons.or(known.map(|known| known.reasons)) else {
+        return unsupported(Some(version), Unsupported::UnknownVersion);
+    };
+    if !fields.is_enough() {
+        return unsupported(Some(version), Unsupported::UnknownVersion);
+    }
+    let gcwaiting_at = sched
+        .filter(|_| fields.gcwaiting != 0)
+        .map_or(0, |sched| sched.saturating_add(u64::from(fields.gcwaiting)));
+    let layout = GoLayout {
+        gcwaiting_at,
+        g_tls_offset,
+        goid: fields.goid,
+        wait_reason: fields.wait_reason,
+        tracking_seq: fields.tracking_seq,
+        parent_goid: fields.parent_goid,
+        sleep_when: fields.sleep_when,
+        sched_sp: fields.sched,
+        persist_conn_conn: fields.persist_conn_conn,
+        counts_syscalls: u8::from(version.counts_syscalls()),
+        reasons: reasons.waits,
+        ..GoLayout::new()
+    };
+    let goid_offset = fields.goid;
+    Ok(Some(GoBinary::Readable(GoProgram { version, g_tls_offset, goid_offset, layout })))
+}
+
+/// What debug information says of the fields; of a known version only if it is
+/// read quickly.
+fn describe<R: Read + Seek>(
+    elf: &mut Elf<R>,
+    info: &Section,
+    abbreviations: &Section,
+    is_known: bool,
+) -> io::Result<Fields> {
+    if is_known && elf.content_bytes(info)? > MAX_CHECKED_BYTES {
+        return Ok(Fields::default());
+    }
+    let mut table = Vec::new();
+    if let Some(content) = elf.content(abbreviations)? {
+        let read = content.take(MAX_ABBREVIATIONS_BYTES).read_to_end(&mut table);
+        if read.is_err_and(|error| !dwarf::is_damage(&error)) {
+            return Ok(Fields::default());
+        }
+    }
+    match elf.content(info)? {
+        Some(content) => dwarf::fields(content, &table),
+        None => Ok(Fields::default()),
+    }
+}
+
+/// The binary's own reasons, and the address of the scheduler's state.
+fn look_up<R: Read + Seek>(
+    elf: &mut Elf<R>,
+    table: &Section,
+) -> io::Result<(Option<Reasons>, Option<u64>)> {
+    let names = ["runtime.waitReasonStrings", "runtime.sched"];
+    let [texts, sched] = symbols::find(elf, table, names)?;
+    let reasons = match texts {
+        Some(texts) => Reasons::read(elf, texts)?,
+        None => None,
+    };
+    Ok((reasons, sched.map(|sched| sched.address)))
 }
 
 /// Bytes of `runtime.tlsg`.

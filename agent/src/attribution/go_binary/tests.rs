@@ -8,7 +8,14 @@ use std::process::Command;
 
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
-use super::{BuildInfo, GoBinary, GoVersion, Unsupported, inspect, inspect_file};
+use agent_common::go::GoWait;
+
+use super::client_probe::client_probe_file;
+use super::elf::Elf;
+use super::version::Fields;
+use super::{
+    BuildInfo, GoBinary, GoProgram, GoVersion, Unsupported, describe, inspect, inspect_file,
+};
 
 /// Reads its goroutine ids the way the kernel programs do, with the offsets
 /// that it is given, and compares them with what the runtime prints.
@@ -106,6 +113,7 @@ fn goroutine_ids_are_where_they_are_said_to_be_in_real_programs() {
                 .success()
         };
         assert!(run(layout.g_tls_offset, layout.goid_offset), "{arguments:?}: {layout:?}");
+        check_layout(&layout, arguments);
         // The judge itself must be able to say no.
         assert!(!run(layout.g_tls_offset, layout.goid_offset + 8));
     };
@@ -132,6 +140,95 @@ fn goroutine_ids_are_where_they_are_said_to_be_in_real_programs() {
         ),
         "{found:?}"
     );
+}
+
+/// What the runtime of this machine's Go has, whatever was kept of its symbols.
+fn check_layout(program: &GoProgram, arguments: &[&str]) {
+    let layout = &program.layout;
+    assert_eq!((layout.g_tls_offset, layout.goid), (program.g_tls_offset, program.goid_offset));
+    let has = |wait: GoWait| layout.reasons.contains(&(wait as u8));
+    assert!(GoWait::ALL.into_iter().all(|wait| wait == GoWait::StopTheWorld || has(wait)));
+    let is_stripped = arguments.iter().any(|argument| argument.contains("-s"));
+    let is_movable = arguments.iter().any(|argument| argument.contains("pie"));
+    assert_eq!(layout.gcwaiting_at == 0, is_stripped || is_movable, "{arguments:?}");
+    if program.version.minor() == Some(26) {
+        let known = program.version.known().unwrap();
+        assert_eq!(known.reasons.waits, layout.reasons, "{arguments:?}");
+        assert_eq!(layout.counts_syscalls, 0);
+    }
+}
+
+/// What the debug information of a program says, read as the agent reads it.
+fn described(program: &Path) -> Fields {
+    let mut elf = Elf::open(fs::File::open(program).unwrap()).unwrap().unwrap();
+    let [info, abbreviations] = elf.sections([b".debug_info", b".debug_abbrev"]).unwrap();
+    match (info, abbreviations) {
+        (Some(info), Some(abbreviations)) => {
+            describe(&mut elf, &info, &abbreviations, false).unwrap()
+        }
+        _ => Fields::default(),
+    }
+}
+
+#[test]
+fn debug_information_says_what_the_table_says_packed_or_not() {
+    if Command::new("go").arg("version").output().is_err() {
+        return eprintln!("skipped: there is no go on this machine");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("main.go"),
+        "package main\n\nimport \"net/http\"\n\nfunc main() { http.Get(\"\") }\n",
+    )
+    .unwrap();
+    fs::write(dir.path().join("go.mod"), "module program\n\ngo 1.21\n").unwrap();
+    let program = dir.path().join("program");
+    for arguments in [&[] as &[&str], &["-ldflags=-compressdwarf=false"], &["-buildmode=pie"]] {
+        go_build(dir.path(), "0", arguments).unwrap();
+        let GoBinary::Readable(found) = inspect_file(&program).unwrap() else { panic!() };
+        let fields = described(&program);
+        assert!(fields.is_enough(), "{fields:?}");
+        if let Some(known) = found.version.known() {
+            assert_eq!(fields, known.fields, "{arguments:?}");
+        }
+    }
+    go_build(dir.path(), "0", &["-ldflags=-w"]).unwrap();
+    assert_eq!(described(&program), Fields::default());
+}
+
+/// The instruction at the place, and the symbol that it belongs to.
+fn probed(program: &Path) -> Option<(u64, u8)> {
+    let GoBinary::Readable(found) = inspect_file(program).unwrap() else { panic!() };
+    let site = client_probe_file(program, &found).unwrap()?;
+    assert_eq!(site.persist_conn_conn, found.layout.persist_conn_conn);
+    let bytes = fs::read(program).unwrap();
+    Some((site.file_offset, bytes[site.file_offset as usize]))
+}
+
+#[test]
+fn the_place_of_the_client_probe_is_the_same_with_and_without_symbols() {
+    if Command::new("go").arg("version").output().is_err() {
+        return eprintln!("skipped: there is no go on this machine");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let client = "package main\n\nimport \"net/http\"\n\nfunc main() { http.Get(\"\") }\n";
+    fs::write(dir.path().join("main.go"), client).unwrap();
+    fs::write(dir.path().join("go.mod"), "module program\n\ngo 1.21\n").unwrap();
+    let program = dir.path().join("program");
+    for mode in ["-buildmode=exe", "-buildmode=pie"] {
+        let sites = ["-ldflags=", "-ldflags=-w", "-ldflags=-s -w"].map(|flags| {
+            go_build(dir.path(), "0", &[mode, flags]).unwrap();
+            probed(&program)
+        });
+        let [whole, without_debug, stripped] = sites;
+        assert!(whole.is_some_and(|(_, instruction)| instruction == 0x55), "{mode}");
+        assert_eq!((whole, whole), (without_debug, stripped), "{mode}");
+    }
+    fs::write(dir.path().join("main.go"), "package main\n\nfunc main() {}\n").unwrap();
+    for flags in ["-ldflags=", "-ldflags=-s -w"] {
+        go_build(dir.path(), "0", &[flags]).unwrap();
+        assert_eq!(probed(&program), None, "it makes no calls");
+    }
 }
 
 #[test]
