@@ -240,7 +240,7 @@ fn check_says_something_of_every_lane_wherever_it_runs() {
     assert_eq!(can_run, output.stderr.is_empty());
     let lanes: Vec<&serde_json::Value> =
         objects.iter().filter(|object| object["lane"].is_string()).collect();
-    assert_eq!(lanes.len(), 5);
+    assert_eq!(lanes.len(), 6);
     for lane in lanes {
         let state = lane["state"].as_str().unwrap();
         assert_eq!(state == "works", lane["reason"] == "", "{lane}");
