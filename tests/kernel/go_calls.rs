@@ -11,6 +11,7 @@ use agent::probes::Lane;
 use agent_common::parts::Part;
 use tests::load::{Call, closed};
 use tests::probe_run::{Probes, Setup};
+use tests::probed_code::{self, BREAKPOINT, PUSH};
 use tests::{apps, eventually, http, require, sys};
 
 use crate::gocaller::{Pair, SERVICE};
@@ -145,10 +146,6 @@ fn two_calls_in_turn_add_up() {
     assert_eq!(run.share(|request| request.work.calls == 2), 1.0);
 }
 
-/// `push %rbp`, and what a probe puts in its place.
-const PUSH: u8 = 0x55;
-const BREAKPOINT: u8 = 0xcc;
-
 /// The client probe comes and goes under load: no answer is wrong, nobody
 /// crashes, and each time the program's own code is back.
 #[test]
@@ -159,7 +156,7 @@ fn the_client_probe_may_come_and_go_at_any_time() {
     let mut probes = Probes::start(Setup::default().lanes(&Lane::ALL)).unwrap();
     pair.watch(&mut probes).unwrap();
     let addr = pair.addr();
-    let site = probes.client_probe(pair.pid()).unwrap();
+    let site = probed_code::client_site(pair.pid()).unwrap();
     let (is_over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let paths = ["/call?ms=0", "/deep?depth=10000", "/fanout?n=4", "/deep?depth=100&ms=1"];
@@ -177,10 +174,14 @@ fn the_client_probe_may_come_and_go_at_any_time() {
         }
         for cycle in 0..cycles {
             probes.switch(|lane| lane != Lane::Go);
-            assert_eq!(pair.code_at(site).unwrap(), PUSH, "cycle {cycle}: detached");
+            assert_eq!(probed_code::at(pair.pid(), site).unwrap(), PUSH, "cycle {cycle}: detached");
             probes.collect();
             probes.switch(|_| true);
-            assert_eq!(pair.code_at(site).unwrap(), BREAKPOINT, "cycle {cycle}: attached");
+            assert_eq!(
+                probed_code::at(pair.pid(), site).unwrap(),
+                BREAKPOINT,
+                "cycle {cycle}: attached"
+            );
             std::thread::sleep(Duration::from_millis(cycle % 7));
             probes.collect();
         }
@@ -191,7 +192,7 @@ fn the_client_probe_may_come_and_go_at_any_time() {
     assert!(answers > cycles, "{answers}");
     assert!(pair.is_alive());
     drop(probes);
-    assert_eq!(pair.code_at(site).unwrap(), PUSH, "nothing is left");
+    assert_eq!(probed_code::at(pair.pid(), site).unwrap(), PUSH, "nothing is left");
     assert_eq!(http::get(addr, "/call?id=7").unwrap().text().trim(), "7");
 }
 
@@ -206,12 +207,12 @@ fn a_program_is_probed_once_and_left_with_its_last_process() {
         pair.watch(&mut probes).unwrap();
     }
     assert_eq!(probes.loaded().go_clients(), 1);
-    let site = probes.client_probe(pairs[0].pid()).unwrap();
+    let site = probed_code::client_site(pairs[0].pid()).unwrap();
     for (pair, left) in pairs.iter().zip([1, 0]) {
         probes.forget(pair.pid());
         assert_eq!(probes.loaded().go_clients(), left);
     }
     // In its own time: nobody waits for it.
-    let code = || pairs[1].code_at(site).unwrap();
+    let code = || probed_code::at(pairs[1].pid(), site).unwrap();
     assert_eq!(eventually::settle(Duration::from_secs(5), code, |code| *code == PUSH), PUSH);
 }

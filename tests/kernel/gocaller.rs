@@ -1,8 +1,6 @@
 //! A pair of programs, of which one calls the other.
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -104,24 +102,6 @@ impl Pair {
     /// Watches the caller.
     pub(crate) fn watch(&self, probes: &mut Probes) -> anyhow::Result<()> {
         probes.watch(self.caller.pid(), self.addr.port(), SERVICE)
-    }
-
-    /// The byte that the caller's memory has at `offset` of its program.
-    pub(crate) fn code_at(&self, offset: u64) -> anyhow::Result<u8> {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.caller.pid()))?;
-        let address = maps.lines().find_map(|line| {
-            let mut fields = line.split_whitespace();
-            let (from, to) = fields.next()?.split_once('-')?;
-            let is_code = fields.next()?.contains('x');
-            let [from, to, at] = [from, to, fields.next()?].map(|n| u64::from_str_radix(n, 16));
-            let (from, to, at) = (from.ok()?, to.ok()?, at.ok()?);
-            let is_in = is_code && offset >= at && offset < at + (to - from);
-            is_in.then(|| from + (offset - at))
-        });
-        let mut byte = [0];
-        let memory = File::open(format!("/proc/{}/mem", self.caller.pid()))?;
-        memory.read_exact_at(&mut byte, address.context("not mapped")?)?;
-        Ok(byte[0])
     }
 }
 

@@ -191,16 +191,6 @@ impl Probes {
         self.loaded.remove_go_client(pid);
     }
 
-    /// Where in its program's file a Go process is probed for its calls.
-    ///
-    /// # Errors
-    /// When there is no such place.
-    pub fn client_probe(&self, pid: u32) -> anyhow::Result<u64> {
-        let program = format!("/proc/{pid}/exe");
-        let site = client_probe::find_in(Path::new(&program))?;
-        Ok(site.context("no place for the client probe")?.file_offset)
-    }
-
     /// Attaches and detaches lanes while everything else stays.
     pub fn switch(&mut self, is_on: impl Fn(Lane) -> bool) {
         self.policies.begin_epoch();
