@@ -33,7 +33,7 @@ impl Pair {
             let downstream = downstream.to_string();
             vec![go.clone(), "-listen".into(), here.clone(), "-downstream".into(), downstream]
         };
-        Self::start_as(&[go.clone()], caller, command_of, command_of)
+        Self::start_as(std::slice::from_ref(&go), caller, command_of, command_of)
     }
 
     /// The same at the ends of a wire: the caller at the client's.
