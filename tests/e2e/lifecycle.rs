@@ -11,6 +11,7 @@ use std::time::Duration;
 use tests::agent_process::{Agent, free_port, run_once};
 use tests::kernel_objects::Held;
 use tests::load::{Call, closed, redis, sequential};
+use tests::probed_code::{self, BREAKPOINT, PUSH};
 use tests::require::has_tool;
 use tests::workload::{Kind, Server, Workload};
 use tests::{eventually, require};
@@ -95,8 +96,11 @@ fn kill_9_leaves_no_program_link_or_pinned_map() {
     let held = Held::by(agent.pid()).unwrap();
     let there = held.still_there().unwrap().len();
     assert!(there >= held.programs.len() && there > 0, "the check sees them while they are there");
+    let site = probed_code::client_site(server.pid()).unwrap();
+    assert_eq!(probed_code::at(server.pid(), site).unwrap(), BREAKPOINT);
     agent.kill().unwrap();
     assert_gone(&held);
+    assert_eq!(probed_code::at(server.pid(), site).unwrap(), PUSH, "its own code is back");
     assert_eq!(pinned(), before);
 }
 
@@ -207,6 +211,8 @@ fn the_smallest_set_of_capabilities_is_enough_to_count() {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     let bounding = status.lines().find(|line| line.starts_with("CapBnd")).unwrap();
     assert!(bounding.ends_with("000000c000080004"), "{bounding}");
+    let site = probed_code::client_site(server.pid()).unwrap();
+    assert_eq!(probed_code::at(server.pid(), site).unwrap(), BREAKPOINT, "its calls are followed");
     let tally = sequential::run(server.addr(), &[Call::get("/hello")], 100, true).unwrap();
     assert_http_counts(&agent, OUTSIDE, &client_counts(&tally));
     let commands = redis::run(others.addr(), 100).unwrap();

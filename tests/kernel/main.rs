@@ -18,6 +18,13 @@ mod request_time;
 mod parts;
 mod process;
 
+/// Calls whose request is lost on the wire.
+mod call_loss;
+/// Calls that Go programs make.
+mod go_calls;
+/// A program that calls another.
+mod gocaller;
+
 /// What is left after the end.
 mod lifecycle;
 /// The books, when the ring is full and when it is not asked for all.

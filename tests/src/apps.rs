@@ -41,6 +41,16 @@ pub fn goapi() -> anyhow::Result<PathBuf> {
     built.clone().map_err(anyhow::Error::msg)
 }
 
+/// Builds the Go program that calls another of its kind, as [`goapi`].
+///
+/// # Errors
+/// As [`goapi`].
+pub fn gocaller() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build_go("gocaller").map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
 fn build_go(name: &str) -> anyhow::Result<PathBuf> {
     let dir = build_dir();
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;

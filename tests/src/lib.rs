@@ -21,6 +21,7 @@ pub mod metrics_text;
 pub mod netns;
 pub mod nft;
 pub mod probe_run;
+pub mod probed_code;
 pub mod process;
 pub mod prometheus;
 pub mod puppet;

@@ -28,6 +28,14 @@ pub enum Loss {
         /// Share in hundredths of a percent.
         per_ten_thousand: u16,
     },
+    /// Of segments with data to this port, one in so many. What is sent again
+    /// for it comes next, and arrives.
+    OneTo {
+        /// The port.
+        port: u16,
+        /// One in this many, the last of them.
+        count: u32,
+    },
     /// The first SYN that asks for a connection.
     FirstSyn,
     /// Every SYN.
@@ -47,6 +55,10 @@ impl Loss {
             Self::RandomData { per_ten_thousand } => {
                 format!("meta l4proto tcp meta length > 100 {}", random(per_ten_thousand))
             }
+            Self::OneTo { port, count } => format!(
+                "tcp dport {port} meta length > 100 numgen inc mod {count} == {}",
+                count.saturating_sub(1)
+            ),
             // Counts up from 0 with each segment that gets here.
             Self::FirstSyn => {
                 "tcp flags & (syn | ack) == syn numgen inc mod 1000000 == 0".to_owned()

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use agent::aggregate::switches::Switches;
 use agent::app;
-use agent::attribution::go_binary::{self, GoBinary};
+use agent::attribution::go_binary::{self, GoBinary, client_probe};
 use agent::attribution::hierarchy::Hierarchy;
 use agent::config::Config;
 use agent::decode::decode;
 use agent::event::Event;
+use agent::event::call::Call;
 use agent::event::cgroup::Cgroup;
 use agent::event::process::Process;
 use agent::event::request::Request;
@@ -52,6 +53,7 @@ impl Default for Setup {
         let mut config = Config::default();
         config.lanes.cpu = false;
         config.lanes.syscalls = false;
+        config.lanes.go = false;
         config.paths.ignore.clear();
         Self { config, sampling_shift: 0 }
     }
@@ -67,6 +69,7 @@ impl Setup {
         on.process = lanes.contains(&Lane::Process);
         on.tcp = lanes.contains(&Lane::Tcp);
         on.syscalls = lanes.contains(&Lane::Syscalls);
+        on.go = lanes.contains(&Lane::Go);
         self
     }
 
@@ -170,12 +173,29 @@ impl Probes {
             // One program at a time is enough for a test.
             self.policies.set_go_layout(0, &go.layout);
             policy.go_layout = 1;
+            self.loaded.add_go_client(pid, Path::new(&program), |_| {
+                let site = client_probe::client_probe_file(Path::new(&program), &go);
+                site.ok().flatten().map(|site| site.file_offset)
+            });
         }
         self.policies.set_process(pid, policy);
         self.policies.set_listener(netns(pid)?, port, Some(service), 1);
         self.policies.bump_generation();
         anyhow::ensure!(self.policies.failures() == 0, "a policy could not be written");
         Ok(())
+    }
+
+    /// Looks at a process no more.
+    pub fn forget(&mut self, pid: u32) {
+        self.policies.remove_process(pid);
+        self.loaded.remove_go_client(pid);
+    }
+
+    /// Attaches and detaches lanes while everything else stays.
+    pub fn switch(&mut self, is_on: impl Fn(Lane) -> bool) {
+        self.policies.begin_epoch();
+        self.policies.set_lanes(&is_on);
+        self.loaded.switch(is_on);
     }
 
     pub fn bump(&mut self) {
@@ -249,6 +269,14 @@ impl Probes {
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
         self.events.iter().filter_map(|event| match event {
             Event::Request(request) => Some(request),
+            _ => None,
+        })
+    }
+
+    /// The calls to downstreams among the events.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Call(call) => Some(call),
             _ => None,
         })
     }

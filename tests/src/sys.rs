@@ -4,9 +4,11 @@
 //! Separate so that every other file can be read without that thought.
 #![expect(unsafe_code, reason = "libc has no safe form of these calls")]
 
+use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `CLOCK_MONOTONIC` in nanoseconds: the clock of the kernel's records, of
@@ -46,6 +48,18 @@ pub fn sleep_until_ns(deadline_ns: u64) {
 pub fn is_root() -> bool {
     // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
     unsafe { libc::geteuid() == 0 }
+}
+
+/// Moves the calling thread, and those that it starts, into the network
+/// namespace of this file.
+///
+/// # Errors
+/// What setns(2) gives.
+pub fn enter_netns(file: &Path) -> io::Result<()> {
+    let file = File::open(file)?;
+    // SAFETY: setns takes a descriptor, open for the call, and an integer.
+    let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends `signal` (a `libc::SIG*` number) to one process.

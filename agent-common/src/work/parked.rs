@@ -303,3 +303,61 @@ impl Default for Parked {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sent(parked: &mut Parked, now_ns: u64) {
+        parked.calls_sent += 1;
+        parked.call_sent(now_ns);
+    }
+
+    fn ready(parked: &mut Parked, now_ns: u64, loss_ns: u64) {
+        parked.calls_done += 1;
+        parked.call_ready(now_ns, loss_ns);
+    }
+
+    proptest! {
+        /// Against a sweep over the moments at which any call is outstanding.
+        #[test]
+        fn calls_at_once_are_waited_for_once(
+            spans in proptest::collection::vec((1u64..500, 1u64..500), 1..8),
+            parked_ns in 1u64..500,
+        ) {
+            let mut events: Vec<(u64, bool)> = Vec::new();
+            for (from_ns, length_ns) in &spans {
+                events.push((*from_ns, true));
+                events.push((from_ns + length_ns, false));
+            }
+            // What is sent at the same time as another is answered comes first.
+            events.sort_by_key(|(at_ns, is_sent)| (*at_ns, !is_sent));
+            let mut parked = Parked::new();
+            parked.parked_ns = parked_ns;
+            for (at_ns, is_sent) in events {
+                if is_sent { sent(&mut parked, at_ns) } else { ready(&mut parked, at_ns, 0) }
+            }
+            let is_waited = |at_ns: &u64| {
+                spans.iter().any(|(from_ns, length_ns)| {
+                    (*from_ns..from_ns + length_ns).contains(at_ns)
+                })
+            };
+            let union_ns = (parked_ns..1_000).filter(is_waited).count() as u64;
+            prop_assert_eq!(parked.called_ns, union_ns);
+            prop_assert!(!parked.is_calling());
+        }
+    }
+
+    #[test]
+    fn loss_is_no_more_than_what_was_waited() {
+        let mut parked = Parked::new();
+        parked.parked_ns = 100;
+        sent(&mut parked, 50);
+        ready(&mut parked, 400, 1_000);
+        assert_eq!((parked.called_ns, parked.loss_ns), (300, 300));
+    }
+}

@@ -145,6 +145,12 @@ impl Attributor {
         &self.go_programs
     }
 
+    /// The program file of a process, wherever its own root is.
+    #[must_use]
+    pub fn program_file(&self, tgid: u32) -> PathBuf {
+        self.proc.process(Tgid(tgid)).executable_file()
+    }
+
     /// What the kernel is to be told since the last call.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

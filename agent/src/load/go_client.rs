@@ -5,6 +5,9 @@
 //! the program for it must say so when it is loaded, which aya 0.14 cannot. It
 //! parses and relocates the same object again, and `sys` loads the result. On
 //! an older kernel aya's own way is taken, `perf_event_open`.
+//!
+//! To detach is to wait until no CPU runs the probe any more, about a tenth of
+//! a second each: so several are left at once, by threads of their own.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -87,7 +90,14 @@ impl GoClients {
     pub(super) fn switch(&mut self, is_on: bool, program: Option<&mut UProbe>) {
         self.is_on = is_on;
         if !is_on {
-            self.files.values_mut().for_each(|client| client.link = None);
+            let links: Vec<Link> =
+                self.files.values_mut().filter_map(|client| client.link.take()).collect();
+            std::thread::scope(|scope| {
+                for link in links {
+                    // Without a thread it is dropped here.
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
+                }
+            });
             return;
         }
         let mut program = program;
@@ -144,6 +154,12 @@ impl GoClients {
         let before = self.files.len();
         self.files.retain(|_, client| {
             client.processes.retain(|process, _| is_there(*process));
+            if client.processes.is_empty()
+                && let Some(link) = client.link.take()
+            {
+                // Nobody waits for it.
+                let _ = std::thread::Builder::new().spawn(move || drop(link));
+            }
             !client.processes.is_empty()
         });
         if self.files.len() != before {

@@ -25,7 +25,7 @@ pub struct ProgramStatus {
     pub spec: &'static ProgramSpec,
     /// What became of it.
     pub state: ProgramState,
-    /// What is not at its best though it works; empty if all is.
+    /// What is not at its best though it is loaded; empty if all is.
     pub note: String,
 }
 
@@ -87,7 +87,7 @@ pub fn lane_status(lane: Lane, statuses: &[ProgramStatus], is_attached: bool) ->
         .iter()
         .filter_map(|status| match &status.state {
             ProgramState::Unavailable { why } => Some(why.as_str()),
-            _ => Some(status.note.as_str()).filter(|note| !note.is_empty()),
+            _ => None,
         })
         .collect();
     let state = if is_attached && is_off(&own) {

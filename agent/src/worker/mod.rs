@@ -6,6 +6,7 @@
 //! It takes events in order, carries the attributor's decisions to the kernel,
 //! and makes snapshots when somebody asks.
 
+mod clients;
 mod regulate;
 mod takers;
 
@@ -138,7 +139,10 @@ impl Worker {
             match event {
                 Event::Request(request) => self.take_request(request),
                 Event::Call(call) => self.take_call(call),
-                Event::Process(process) => self.parts.attributor.on_process(process),
+                Event::Process(process) => {
+                    self.forget_client(process);
+                    self.parts.attributor.on_process(process);
+                }
                 Event::Cgroup(cgroup) => self.parts.attributor.on_cgroup(cgroup),
             }
             if !matches!(event, Event::Request(_) | Event::Call(_)) {
@@ -181,6 +185,7 @@ impl Worker {
     pub fn expire(&mut self) {
         self.takers.forget();
         let watched = self.parts.policies.processes();
+        self.keep_clients(&watched);
         let expired = self.parts.attributor.expire(clock::monotonic_ns(), &watched);
         for service in expired {
             self.series.remove(&service);
@@ -291,6 +296,7 @@ impl Worker {
             return;
         }
         for change in changes {
+            self.follow_client(&change);
             let policies = &mut self.parts.policies;
             match change {
                 Change::Cgroup { id, service } => policies.set_cgroup(id, service),

@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use super::elf::Elf;
-use super::{GoProgram, pclntab, symbols};
+use super::{GoBinary, GoProgram, pclntab, symbols};
 
 /// Where to put the probe, and what it reads there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,19 @@ const PROLOGUE_BYTES: usize = 32;
 /// The file cannot be read.
 pub fn client_probe_file(path: &Path, program: &GoProgram) -> io::Result<Option<ProbeSite>> {
     client_probe(File::open(path)?, program)
+}
+
+/// The same for a program of which nothing is known yet: `None` also if it is
+/// not Go, or cannot be followed.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn find_in(path: &Path) -> io::Result<Option<ProbeSite>> {
+    match super::inspect_file(path)? {
+        GoBinary::Readable(program) => client_probe_file(path, &program),
+        GoBinary::NotGo | GoBinary::Unsupported { .. } => Ok(None),
+    }
 }
 
 /// Finds the place in a program that was found to be Go; `None` if it makes no

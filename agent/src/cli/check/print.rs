@@ -160,7 +160,7 @@ fn lane_object(lane: &LaneVerdict) -> Value {
 /// A program's state and reason, in the words of the output.
 fn state(program: &Program) -> (&'static str, &str) {
     match &program.status.state {
-        ProgramState::Loaded | ProgramState::Attached => ("loads", ""),
+        ProgramState::Loaded | ProgramState::Attached => ("loads", &program.status.note),
         ProgramState::Unavailable { why } => ("unavailable", why),
     }
 }
