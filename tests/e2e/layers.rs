@@ -1,19 +1,24 @@
 //! The books of time: parts and durations of one exposition are one sum.
 //!
 //! What belongs here: the promise itself, with the real agent, its governor and
-//! a real Prometheus. Which part is the right one is judged elsewhere.
+//! a real Prometheus; and the series that come with it, of calls and of who took
+//! the CPU. Which part is the right one is judged elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use tests::agent_process::Agent;
-use tests::load::{Call, closed, redis};
+use tests::load::{Call, closed, redis, sequential};
 use tests::metrics_text::Metrics;
 use tests::prometheus::Prometheus;
+use tests::puppet::Puppet;
 use tests::require::has_tool;
-use tests::workload::{Kind, Workload};
+use tests::workload::{Kind, Server, Workload};
 use tests::{eventually, require};
+
+use crate::expect::{HTTP, assert_sum};
 
 const PARTS: &str = "strata_request_part_seconds_total";
 /// How many scrapes each agent has to pass.
@@ -154,4 +159,63 @@ fn prometheus_sees_parts_and_durations_grow_alike() {
         |slow| *slow > 0.0,
     );
     assert!(settled > 0.0, "forty seconds under load have a tail");
+}
+
+#[test]
+fn who_ran_while_requests_waited_for_the_cpu_is_named() {
+    require!(Kind::Go.is_available(), "Go is not installed");
+    require!(has_tool("taskset") && has_tool("python3"), "taskset and Python are needed");
+    let pinned = |argv: &[String]| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).args(argv);
+        command
+    };
+    let server = Server::new(Kind::Go).start_with(pinned).unwrap();
+    let mut neighbour = Puppet::start(pinned).unwrap();
+    let program = std::fs::read_link(format!("/proc/{}/exe", neighbour.pid())).unwrap();
+    let by = format!("process/{}", program.file_name().unwrap().to_string_lossy());
+    let agent = Agent::start_on_port(server.addr().port()).unwrap();
+    neighbour.begin("spin(6)").unwrap();
+    // Longer than a slice: most of these have to wait for the neighbour.
+    let plan = [Call::get("/spin?us=8000")];
+    sequential::run(server.addr(), &plan, 150, true).unwrap();
+    neighbour.end().unwrap();
+    assert_sum(&agent, HTTP, &[("workload", "process/goapi")], 150);
+    let metrics = agent.scrape().unwrap();
+    let taken = metrics.sum_by("strata_cpu_taken_seconds_total", &[], "by_workload");
+    let waited = metrics.sum(PARTS, &[("layer", "os"), ("part", "runqueue")]);
+    let total: f64 = taken.values().sum();
+    println!("{taken:?} of {waited} s of waiting");
+    assert!(total > 0.05 && total <= waited, "{taken:?} of {waited} s of waiting");
+    assert!(taken.get(&by).copied().unwrap_or(0.0) > total * 0.8, "{by} in {taken:?}");
+}
+
+#[test]
+fn calls_are_counted_by_peer_method_and_status() {
+    require!(Kind::Go.is_available(), "Go is not installed");
+    let peer = Workload::start(Kind::Go).unwrap();
+    let caller = |path: &str| {
+        let url = format!("http://{}{path}", peer.addr());
+        Server::new(Kind::Go).arg("-downstream").arg(url).start().unwrap()
+    };
+    let (well, ill) = (caller("/hello"), caller("/status/503"));
+    let ports = format!("{},{}", well.addr().port(), ill.addr().port());
+    let agent = Agent::start(&["--port", &ports]).unwrap();
+    for (server, count) in [(&well, 300), (&ill, 200)] {
+        sequential::run(server.addr(), &[Call::get("/down")], count, true).unwrap();
+    }
+    assert_sum(&agent, HTTP, &[("workload", "process/goapi")], 500);
+    let port = peer.addr().port().to_string();
+    for (status, error, count) in [("200", "", 300), ("503", "503", 200)] {
+        let labels = [
+            ("http_request_method", "GET"),
+            ("http_response_status_code", status),
+            ("server_address", "127.0.0.1"),
+            ("server_port", &*port),
+            ("error_type", error),
+        ];
+        assert_sum(&agent, "http_client_request_duration_seconds_count", &labels, count);
+    }
+    let all = agent.scrape().unwrap().sum("http_client_request_duration_seconds_count", &[]);
+    assert_eq!(all, 500.0, "and nothing besides");
 }
