@@ -263,7 +263,7 @@ async fn work(
                 let _ = ask_drain.try_send(());
             }
             order = orders.next() => worker.follow(order),
-            _ = tap_tick.tick(), if worker.is_tapped() => worker.flush_tap(),
+            _ = tap_tick.tick(), if worker.is_tapped() => worker.tick_tap(),
             _ = tick.tick() => {
                 worker.sweep();
                 sweeps = sweeps.wrapping_add(1);

@@ -99,6 +99,11 @@ impl Listener {
         self.tell(&Notice::Sampling { one_in });
     }
 
+    /// Tells that so many requests were not seen, of whatever workload.
+    pub(super) fn tell_unseen(&mut self, requests: u64) {
+        self.tell(&Notice::Unseen { requests });
+    }
+
     /// A request came.
     pub(super) fn request(
         &mut self,

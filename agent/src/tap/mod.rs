@@ -39,6 +39,8 @@ pub struct Tap {
     keeps_paths: bool,
     /// One request record in 2^this is sent by the kernel.
     sample_shift: u32,
+    /// Requests that never came here, in all.
+    unseen: u64,
 }
 
 impl Tap {
@@ -71,6 +73,17 @@ impl Tap {
         if shift != self.sample_shift {
             self.sample_shift = shift;
             self.listeners.iter_mut().for_each(|listener| listener.tell_sampling(shift));
+        }
+    }
+
+    /// So many requests have never come here, in all: listeners are told of
+    /// those since they listen.
+    pub fn set_unseen(&mut self, total: u64) {
+        // Counters of services that are gone begin again.
+        let requests = total.saturating_sub(self.unseen);
+        self.unseen = total;
+        if requests > 0 {
+            self.listeners.iter_mut().for_each(|listener| listener.tell_unseen(requests));
         }
     }
 

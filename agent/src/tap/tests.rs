@@ -268,6 +268,19 @@ fn sampling_is_told_when_it_changes_and_at_the_beginning() {
     assert_eq!(lines(&mut second).1, [Notice::Begin, told(8), told(1)]);
 }
 
+#[test]
+fn requests_that_never_came_are_told_from_when_one_listens_on() {
+    let mut tap = Tap::default();
+    tap.set_unseen(7);
+    let mut stream = listen(&mut tap, Query::default());
+    for total in [7, 10, 10, 2, 3] {
+        tap.set_unseen(total);
+    }
+    tap.flush();
+    let told = |requests| Notice::Unseen { requests };
+    assert_eq!(lines(&mut stream).1, [Notice::Begin, told(3), told(1)]);
+}
+
 #[tokio::test]
 async fn a_connection_gets_its_stream_and_its_end_through_the_channel() {
     let (source, mut orders) = channel();

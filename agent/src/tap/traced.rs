@@ -146,6 +146,12 @@ pub enum Notice {
         /// How many, since the last such notice.
         requests: u64,
     },
+    /// The agent never saw these, of whatever workload: the kernel could not hand
+    /// them over, or the agent's own queue was full.
+    Unseen {
+        /// How many, since the last such notice.
+        requests: u64,
+    },
     /// The kernel sends a record for one request of so many, from now on.
     Sampling {
         /// Of how many.
@@ -158,6 +164,9 @@ pub enum Notice {
         /// Requests that were not, in all.
         dropped: u64,
     },
+    /// Something that only a newer agent says.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Traced<'_> {

@@ -154,23 +154,35 @@ impl Worker {
 
     /// Does what somebody who traces asks for.
     pub fn follow(&mut self, order: Order) {
+        self.tap.set_unseen(self.unseen());
         self.tap.follow(order);
         self.keep_paths();
     }
 
-    /// Whether somebody traces: [`Worker::flush_tap`] is to be called a few
+    /// Whether somebody traces: [`Worker::tick_tap`] is to be called a few
     /// times a second.
     #[must_use]
     pub const fn is_tapped(&self) -> bool {
         !self.tap.is_idle()
     }
 
-    /// Sends what was gathered for who traces.
-    pub fn flush_tap(&mut self) {
+    /// Sends what was gathered for who traces, and tells of what was not seen.
+    pub fn tick_tap(&mut self) {
+        self.tap.set_unseen(self.unseen());
+        self.flush_tap();
+    }
+
+    fn flush_tap(&mut self) {
         if !self.tap.is_idle() {
             self.tap.flush();
             self.keep_paths();
         }
+    }
+
+    /// Requests that finished and never came here.
+    fn unseen(&self) -> u64 {
+        let lost: u64 = (0..MAX_SERVICES as u16).map(|i| self.parts.counters.lost(i)).sum();
+        lost + self.parts.own.dropped(Dropped::QueueFull)
     }
 
     /// Ends idle requests; their records come through the ring.

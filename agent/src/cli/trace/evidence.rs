@@ -6,9 +6,11 @@
 use super::text::{safe, words};
 use crate::tap::traced::Traced;
 
-/// What is shorter than this explains nothing, unless it is a share of the wall
-/// time: one in [`SHARE`].
+/// What is this long is said in any case.
 const NOTABLE_NS: u64 = 1_000_000;
+/// What is shorter, but not than this, if it is a share of the wall time: one
+/// in [`SHARE`].
+const LEAST_NS: u64 = 100_000;
 /// The reciprocal of that share.
 const SHARE: u64 = 20;
 
@@ -29,7 +31,7 @@ pub(super) fn sentences(traced: &Traced<'_>) -> Vec<String> {
 }
 
 fn is_notable(ns: u64, traced: &Traced<'_>) -> bool {
-    ns >= NOTABLE_NS || (ns > 0 && ns >= traced.wall_ns / SHARE)
+    ns >= NOTABLE_NS || (ns >= LEAST_NS && ns >= traced.wall_ns / SHARE)
 }
 
 fn wait(traced: &Traced<'_>) -> Option<String> {

@@ -216,7 +216,7 @@ async fn print(mut client: Client, options: &Options) -> Result<Summary, Error> 
             }
             () = &mut end => {
                 if is_finishing {
-                    // The reader does not read; what it has is what it gets.
+                    say("not everything was printed: the reader, or the agent, takes too long");
                     return Ok(Summary::default());
                 }
                 is_finishing = true;

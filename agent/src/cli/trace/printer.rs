@@ -51,6 +51,8 @@ pub(super) fn run(
         }
     }
     out.flush()?;
+    printer.told = None;
+    printer.tell();
     Ok(printer.summary)
 }
 
@@ -72,13 +74,14 @@ pub(super) struct Printer {
     summary: Summary,
     untold: u64,
     told: Option<Instant>,
+    unseen: u64,
 }
 
 impl Printer {
     /// One that draws for a terminal of so many columns, or for none.
     pub(super) const fn new(form: Form, columns: Option<usize>, paint: Paint) -> Self {
         let summary = Summary { requests: 0, dropped: 0, has_ended: false };
-        Self { form, columns, paint, summary, untold: 0, told: None }
+        Self { form, columns, paint, summary, untold: 0, told: None, unseen: 0 }
     }
 
     /// Prints what comes before all requests.
@@ -121,7 +124,8 @@ impl Printer {
 
     fn take(&mut self, notice: &Notice) {
         match *notice {
-            Notice::Begin => {}
+            Notice::Begin | Notice::Unknown => {}
+            Notice::Unseen { requests } => self.unseen += requests,
             Notice::Dropped { requests } => {
                 self.untold += requests;
                 self.summary.dropped += requests;
@@ -139,11 +143,22 @@ impl Printer {
 
     fn tell(&mut self) {
         let is_time = self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL);
-        if self.untold > 0 && is_time {
-            let dropped = std::mem::take(&mut self.untold);
-            say(&format!("{dropped} requests were dropped: they are not read fast enough"));
-            self.told = Some(Instant::now());
+        if self.untold + self.unseen == 0 || !is_time {
+            return;
         }
+        match std::mem::take(&mut self.untold) {
+            0 => {}
+            dropped => {
+                say(&format!("{dropped} requests were dropped: they are not read fast enough"));
+            }
+        }
+        match std::mem::take(&mut self.unseen) {
+            0 => {}
+            unseen => say(&format!(
+                "{unseen} requests of this node were not seen: lost in the kernel, or by the agent"
+            )),
+        }
+        self.told = Some(Instant::now());
     }
 }
 

@@ -37,7 +37,7 @@ impl Widths {
         };
         let left = columns.saturating_sub(FIXED);
         // Parts are what one looks for: half of what there is.
-        let (workload, path) = (left / 4, left / 4);
+        let (workload, path) = (left * 2 / 7, left * 2 / 9);
         Self { workload, path, parts: left - workload - path, cuts: true }
     }
 
@@ -104,7 +104,10 @@ fn parts(traced: &Traced<'_>, room: usize, paint: &Paint) -> String {
         let mark = if traced.estimated.has(part) { "~" } else { "" };
         let (name, time) = (format!("{mark}{}", part_name(part)), duration(ns));
         let gap = if used == 0 { "" } else { "  " };
-        let width = gap.len() + name.len() + 1 + time.len();
+        // The longest is always named, if in fewer letters.
+        let beside = used + gap.len() + 1 + time.len();
+        let name = if used == 0 { fit(&name, room.saturating_sub(beside)) } else { name };
+        let width = gap.len() + name.chars().count() + 1 + time.len();
         if used + width > room {
             break;
         }

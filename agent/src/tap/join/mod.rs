@@ -56,7 +56,7 @@ pub(super) enum Outcome {
     /// It is complete, with these calls and without so many.
     Now(Vec<Call>, u16),
     /// It waits, and one that waited too long may have to go.
-    Held(Option<Joined>),
+    Held(Option<Box<Joined>>),
 }
 
 #[derive(Debug)]
@@ -124,7 +124,8 @@ impl Joiner {
         let joined = Joined { request, identity, calls, missing };
         self.held.entry(unit).or_default().push(Held { number, joined });
         self.due.push_back((now_ns.saturating_add(HOLD_NS), unit, number));
-        Outcome::Held(if self.due.len() > MAX_HELD { self.oldest() } else { None })
+        let gone = if self.due.len() > MAX_HELD { self.oldest() } else { None };
+        Outcome::Held(gone.map(Box::new))
     }
 
     /// A request came that is not meant: its calls are nobody's.

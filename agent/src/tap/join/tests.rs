@@ -143,12 +143,13 @@ proptest! {
         counts in proptest::collection::vec(0u16..4, 10),
     ) {
         #[derive(Clone)]
-        enum Input { Request(Request), Call(Call) }
+        enum Input { Request(Box<Request>), Call(Call) }
         let mut inputs = Vec::new();
         for (index, count) in (0u64..).zip(&counts) {
             // Requests of one goroutine follow each other.
             let goid = 1 + index % 3;
-            inputs.push(Input::Request(Request { goid, ..calling(10 * index, *count) }));
+            let request = Request { goid, ..calling(10 * index, *count) };
+            inputs.push(Input::Request(Box::new(request)));
             for number in 0..u64::from(*count) {
                 let sent_ns = 10 * index * 1_000_000 + 2_000 + number;
                 inputs.push(Input::Call(Call { goid, ..call(sent_ns) }));
@@ -171,7 +172,7 @@ proptest! {
         for (input, _) in shuffled {
             match input {
                 Input::Request(request) => match offer(&mut joiner, &request, 0) {
-                    Outcome::Now(calls, missing) => out.push((request, calls, missing)),
+                    Outcome::Now(calls, missing) => out.push((*request, calls, missing)),
                     Outcome::Held(None) => {}
                     Outcome::Held(Some(_)) => early_lost += 1,
                 },

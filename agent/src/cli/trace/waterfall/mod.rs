@@ -36,7 +36,7 @@ pub(super) fn draw(
     let width = columns.saturating_sub(LEFT).clamp(MIN_WIDTH, MAX_WIDTH);
     let axis = Axis { from_ns: traced.arrival_ns, ns: traced.wall_ns, width };
     writeln!(out, "{}", title(traced, columns, paint))?;
-    writeln!(out, "{}", paint.dim(&fit(&format!("  {}", whom(traced)), columns)))?;
+    writeln!(out, "  {}", paint.dim(&whom(traced, columns.saturating_sub(2))))?;
     time_line(traced, axis, paint, out)?;
     parts(traced, axis, paint, out)?;
     calls(traced, axis, paint, out)?;
@@ -61,21 +61,26 @@ fn title(traced: &Traced<'_>, columns: usize, paint: &Paint) -> String {
     format!("{}  {status}  {}", paint.title(&text), paint.title(&wall))
 }
 
-fn whom(traced: &Traced<'_>) -> String {
+/// Who asked whom, as far as there is room.
+fn whom(traced: &Traced<'_>, room: usize) -> String {
     let unit = match &*traced.unit {
         "goroutine" => format!("goroutine {}", traced.goid),
         "thread" => format!("thread {}", traced.tid),
-        "loop" => format!("event loop of thread {}, estimated", traced.tid),
+        "loop" => format!("event loop of thread {} (estimated)", traced.tid),
         _ => "nothing could be followed".to_owned(),
     };
-    format!(
-        "{} to port {}, pid {}, {unit}, {} in, {} out",
-        safe(&traced.client),
-        traced.server_port,
-        traced.pid,
-        bytes(traced.bytes_in),
-        bytes(traced.bytes_out),
-    )
+    let client = format!("{} to port {}", safe(&traced.client), traced.server_port);
+    let pid = format!("pid {}", traced.pid);
+    let size = format!("{} in, {} out", bytes(traced.bytes_in), bytes(traced.bytes_out));
+    let mut line = fit(&client, room);
+    for piece in [pid, unit, size] {
+        if line.chars().count() + 2 + piece.chars().count() > room {
+            break;
+        }
+        line.push_str(", ");
+        line.push_str(&piece);
+    }
+    line
 }
 
 /// From times to columns.
