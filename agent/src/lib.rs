@@ -7,7 +7,7 @@
 //! probes/request  --emit-> RING (one)          | source::ring -> decode --+
 //! probes/runqueue --add--> COUNTERS (arrays)   | source::counters --------+-> worker -> snapshot -> export -> admin
 //! every program   --count-> PROBE_STATS        | source::stats -----------+   (attribution, aggregate)
-//!                   <- verdicts - POLICIES     | load::policies <-------------+
+//!                   <- verdicts - POLICIES     | load::policies <-------------+-> tap -> admin::socket
 //! ```
 //!
 //! A hook makes a *record*; decoded it is an *event*; with a name it is
@@ -37,6 +37,7 @@ pub mod decode;
 pub mod export;
 pub mod load;
 pub mod source;
+pub mod tap;
 pub mod worker;
 
 // The edges.

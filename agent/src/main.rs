@@ -21,6 +21,7 @@ fn run(command: Command) -> Result<(), Error> {
             cli::top::once(&config, interval, format, &mut Stdout::lock())
         }
         Command::Top { config, once: false, interval, .. } => cli::top::screen(&config, interval),
+        Command::Trace { config, options } => cli::trace::run(&config, &options),
         Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),
     }
 }

@@ -31,6 +31,8 @@ mod lifecycle;
 mod privacy;
 /// The verbs `top` and `check`, and the socket.
 mod top;
+/// The verb `trace`.
+mod trace;
 
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;

@@ -18,8 +18,9 @@ use crate::admin::socket::{Request, server};
 use crate::attribution::hierarchy::{self, Hierarchy};
 use crate::attribution::procfs::{self, ProcRoot};
 use crate::attribution::targets::{Shown, Targets};
-use crate::config::{Config, Watch};
-use crate::export::json::{Feed, Workload};
+use crate::config::{Config, Glob, Watch};
+use crate::export::json::Workload;
+use crate::tap::query;
 
 /// Why there are no lines.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +61,8 @@ pub enum Origin {
     Own,
 }
 
-/// Lines about workloads, from whoever watches them.
-pub struct Connection {
-    client: Client,
+/// Whoever watches: it can be asked more than one thing.
+pub struct Watcher {
     origin: Origin,
     own: Option<OwnEngine>,
 }
@@ -70,8 +70,76 @@ pub struct Connection {
 /// An engine of this process.
 struct OwnEngine {
     engine: Engine,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
     stop: watch::Sender<()>,
+    stopped: watch::Receiver<()>,
+}
+
+impl Watcher {
+    /// A running agent, with a first client of it; where none runs, an engine.
+    /// Runs inside [`super::block_on`].
+    ///
+    /// # Errors
+    ///
+    /// If an agent runs that cannot be asked, or none runs and the engine
+    /// cannot start.
+    pub async fn find(config: &Config) -> Result<(Self, Client), Error> {
+        if let Some(client) = Client::connect(&config.socket).await? {
+            return Ok((Self { origin: Origin::Agent(config.socket.clone()), own: None }, client));
+        }
+        let alone =
+            |source| Error::Alone { socket: config.socket.clone(), source: Box::new(source) };
+        has_privileges().map_err(alone)?;
+        let engine = Engine::start(&alone_config(config), None).map_err(alone)?;
+        let (stop, stopped) = watch::channel(());
+        let own = OwnEngine { engine, servers: Vec::new(), stop, stopped };
+        let mut watcher = Self { origin: Origin::Own, own: Some(own) };
+        let client = watcher.client().await?;
+        Ok((watcher, client))
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Another client.
+    ///
+    /// # Errors
+    ///
+    /// If the agent has gone, or cannot be asked any more.
+    pub async fn client(&mut self) -> Result<Client, Error> {
+        let Some(own) = &mut self.own else {
+            let Origin::Agent(path) = &self.origin else { return Err(client::Error::Ended.into()) };
+            return Ok(Client::connect(path).await?.ok_or(client::Error::Ended)?);
+        };
+        let (near, far) = UnixStream::pair().map_err(client::Error::Broken)?;
+        let sources = own.engine.sources();
+        let limits = server::Limits { age: Duration::MAX, ..server::Limits::default() };
+        let server = server::connection(far, sources, limits, own.stopped.clone());
+        own.servers.push(tokio::task::spawn_local(server));
+        Ok(Client::over(near))
+    }
+
+    /// Ends an engine of this process; its clients must be gone.
+    pub async fn close(self) {
+        let Some(own) = self.own else { return };
+        drop((own.stop, own.stopped));
+        let _ = tokio::time::timeout(STOP_WAIT, async {
+            for server in own.servers {
+                let _ = server.await;
+            }
+            own.engine.stop().await;
+        })
+        .await;
+    }
+}
+
+/// Lines about workloads, from whoever watches them.
+pub struct Connection {
+    client: Client,
+    watcher: Watcher,
 }
 
 impl Connection {
@@ -83,22 +151,9 @@ impl Connection {
     /// If an agent runs that cannot be asked, or none runs and the engine
     /// cannot start.
     pub async fn open(config: &Config, interval: Duration) -> Result<Self, Error> {
-        if let Some(connection) = Self::to_agent(config, interval).await? {
-            return Ok(connection);
-        }
-        let alone =
-            |source| Error::Alone { socket: config.socket.clone(), source: Box::new(source) };
-        has_privileges().map_err(alone)?;
-        let engine = Engine::start(&alone_config(config), None).map_err(alone)?;
-        let (near, far) =
-            UnixStream::pair().map_err(|error| alone(super::Error::Runtime(error)))?;
-        let (stop, stopped) = watch::channel(());
-        let feed = Feed::new(engine.source.clone());
-        let limits = server::Limits { age: Duration::MAX, ..server::Limits::default() };
-        let server = tokio::task::spawn_local(server::connection(far, feed, limits, stopped));
-        let mut client = Client::over(near);
+        let (watcher, mut client) = Watcher::find(config).await?;
         client.ask(&Request::workloads(Some(interval))).await?;
-        Ok(Self { client, origin: Origin::Own, own: Some(OwnEngine { engine, server, stop }) })
+        Ok(Self { client, watcher })
     }
 
     /// Asks a running agent; `None` if there is none.
@@ -109,13 +164,14 @@ impl Connection {
     pub async fn to_agent(config: &Config, interval: Duration) -> Result<Option<Self>, Error> {
         let Some(mut client) = Client::connect(&config.socket).await? else { return Ok(None) };
         client.ask(&Request::workloads(Some(interval))).await?;
-        Ok(Some(Self { client, origin: Origin::Agent(config.socket.clone()), own: None }))
+        let watcher = Watcher { origin: Origin::Agent(config.socket.clone()), own: None };
+        Ok(Some(Self { client, watcher }))
     }
 
     /// Who watches.
     #[must_use]
     pub const fn origin(&self) -> &Origin {
-        &self.origin
+        self.watcher.origin()
     }
 
     /// The lines.
@@ -126,13 +182,7 @@ impl Connection {
     /// Ends it, and the engine with it.
     pub async fn close(self) {
         drop(self.client);
-        let Some(own) = self.own else { return };
-        drop(own.stop);
-        let _ = tokio::time::timeout(STOP_WAIT, async {
-            let _ = own.server.await;
-            own.engine.stop().await;
-        })
-        .await;
+        self.watcher.close().await;
     }
 }
 
@@ -151,6 +201,31 @@ impl Selection {
         let proc = ProcRoot::new(&config.proc_root);
         let hierarchy = Hierarchy::detect(&proc, config.cgroup_root.as_deref())?;
         Ok(Self(Targets::find(&config.watch, &proc, &hierarchy)?))
+    }
+
+    /// The same for requests, of which a process and a port are known: those
+    /// are compared themselves, not the workloads that they belong to. A process
+    /// stands for those that it has started, too.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub fn of_requests(config: &Config) -> Result<query::Targets, Error> {
+        let mut by_name = config.clone();
+        let (pids, ports) = {
+            let watch = &mut by_name.watch;
+            (std::mem::take(&mut watch.pids), std::mem::take(&mut watch.ports))
+        };
+        let texts = |globs: &[Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let (container_ids, workloads) = Self::find(&by_name)?.0.found();
+        Ok(query::Targets {
+            namespaces: texts(&config.watch.namespaces_in),
+            containers: texts(&config.watch.containers_in),
+            container_ids,
+            workloads,
+            pids: ProcRoot::new(&config.proc_root).with_descendants(&pids)?,
+            ports,
+        })
     }
 
     /// Whether there is no target: everything is meant.

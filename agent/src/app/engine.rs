@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::{Error, load_options};
 use crate::admin::readiness::Readiness;
+use crate::admin::socket::server::Sources;
 use crate::aggregate::channel::{
     SnapshotPublisher, SnapshotRequest, SnapshotSource, snapshot_channel,
 };
@@ -19,6 +20,7 @@ use crate::attribution::procfs::ProcRoot;
 use crate::config::{Config, Reload};
 use crate::decode::decode;
 use crate::event::Event;
+use crate::export::json::Feed;
 use crate::load;
 use crate::load::policies::Policies;
 use crate::source::counters::Counters;
@@ -26,6 +28,7 @@ use crate::source::ring::Ring;
 use crate::source::stats::Stats;
 use crate::sys::clock;
 use crate::sys::readable::Readable;
+use crate::tap::{Orders, TapSource};
 use crate::telemetry::Own;
 use crate::telemetry::starts::Starts;
 use crate::worker::{Parts, Worker};
@@ -45,6 +48,9 @@ const EXPIRE_SWEEPS: u32 = 10;
 /// the default ring.
 const BUSY_RECORDS: usize = 2_048;
 
+/// How often what waits for late calls is looked at, while somebody traces.
+const TAP_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What goes to the worker.
 pub(super) enum Input {
     /// Events, in order.
@@ -56,10 +62,20 @@ pub(super) enum Input {
     Drained,
 }
 
+/// What is asked of the worker from outside of the flow.
+struct Asked {
+    /// Snapshots.
+    publisher: SnapshotPublisher,
+    /// Requests as they finish.
+    orders: Orders,
+}
+
 /// See the module.
 pub(super) struct Engine {
     /// For who asks.
     pub(super) source: SnapshotSource,
+    /// For who traces.
+    taps: TapSource,
     /// Whether it has begun.
     pub(super) readiness: Arc<Readiness>,
     /// The worker's queue.
@@ -89,6 +105,7 @@ impl Engine {
         let readiness = Arc::new(Readiness::default());
         readiness.set_lanes_attached();
         let (source, publisher) = snapshot_channel();
+        let (taps, orders) = crate::tap::channel();
         let (stop, stopping) = watch::channel(false);
         let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
         let (ask_drain, drains) = mpsc::channel(4);
@@ -106,12 +123,17 @@ impl Engine {
             worker,
             inputs,
             ask_drain,
-            publisher,
+            Asked { publisher, orders },
             readiness.clone(),
             starts,
             stopping,
         ));
-        Ok(Self { source, readiness, inputs: events, own, stop, work, reader })
+        Ok(Self { source, taps, readiness, inputs: events, own, stop, work, reader })
+    }
+
+    /// What its socket's connections are answered from.
+    pub(super) fn sources(&self) -> Sources {
+        Sources { feed: Feed::new(self.source.clone()), taps: self.taps.clone() }
     }
 
     /// Ends in flow order: the worker detaches and asks for the last drain; the
@@ -211,13 +233,16 @@ async fn work(
     mut worker: Worker,
     mut inputs: mpsc::Receiver<Input>,
     ask_drain: mpsc::Sender<()>,
-    mut publisher: SnapshotPublisher,
+    asked: Asked,
     readiness: Arc<Readiness>,
     mut starts: Option<Starts>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let Asked { mut publisher, mut orders } = asked;
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tap_tick = tokio::time::interval(TAP_INTERVAL);
+    tap_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pending: Option<SnapshotRequest> = None;
     let mut sweeps = 0u32;
     loop {
@@ -237,6 +262,8 @@ async fn work(
                 worker.sweep();
                 let _ = ask_drain.try_send(());
             }
+            order = orders.next() => worker.follow(order),
+            _ = tap_tick.tick(), if worker.is_tapped() => worker.tick_tap(),
             _ = tick.tick() => {
                 worker.sweep();
                 sweeps = sweeps.wrapping_add(1);

@@ -19,7 +19,6 @@ use crate::attribution::hierarchy::{self, Hierarchy};
 use crate::attribution::procfs::{self, ProcRoot};
 use crate::config::{self, Config, Outcome, Reloader, Sources};
 use crate::export;
-use crate::export::json::Feed;
 use crate::export::scrape::Scraper;
 use crate::host::capabilities;
 use crate::load::globals::Facts;
@@ -150,7 +149,7 @@ async fn serve(config: &Config, sources: Sources) -> Result<(), Error> {
     ));
     let socket = tokio::task::spawn_local(socket::server::serve(
         bound,
-        Feed::new(engine.source.clone()),
+        engine.sources(),
         socket::server::Limits::default(),
         until(stopping),
     ));

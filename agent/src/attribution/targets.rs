@@ -136,6 +136,20 @@ impl Targets {
             && (is_every || is_container() || is_process())
     }
 
+    /// What was found by number, port or name: full ids of containers, and
+    /// labels of workloads outside of containers.
+    #[must_use]
+    pub fn found(&self) -> (Vec<String>, Vec<String>) {
+        let mut found = (Vec::new(), Vec::new());
+        for sought in &self.sought {
+            match sought {
+                Sought::Container(id) => found.0.push(id.clone()),
+                Sought::Host(workload) => found.1.push(workload.clone()),
+            }
+        }
+        found
+    }
+
     /// Ports that are listened on, with the program, ascending; empty unless
     /// ports were asked for.
     pub fn listening(&self) -> impl Iterator<Item = (u16, &str)> {

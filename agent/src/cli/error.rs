@@ -33,6 +33,9 @@ pub enum Error {
     /// The terminal does not do what it is told.
     #[error("the terminal: {0}")]
     Terminal(std::io::Error),
+    /// A line of a trace is not one.
+    #[error("the agent's line is not understood ({0}); use the same version on both sides")]
+    Malformed(String),
     /// No workload is meant by the targets.
     #[error("no workload matches {targets}; {there}")]
     NoMatch {

@@ -77,6 +77,7 @@ impl From<&Error> for Exit {
             Error::Agent(error) => Self::from(error),
             Error::Watching(error) => Self::from(error),
             Error::NoTerminal(_) => Self::Usage,
+            Error::Malformed(_) => Self::Failed,
             Error::NoMatch { .. } => Self::NotFound,
             Error::CannotRun { .. } => Self::Missing,
             Error::Output(_) | Error::Terminal(_) => Self::Failed,

@@ -11,6 +11,7 @@ mod flags;
 pub mod metrics;
 pub mod stdout;
 pub mod top;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -50,6 +51,13 @@ pub enum Command {
         format: Format,
         /// Time between two samples.
         interval: Duration,
+    },
+    /// Show requests as they finish.
+    Trace {
+        /// The socket of a running agent, and what to watch.
+        config: Config,
+        /// Which requests, until when, and in which form.
+        options: trace::Options,
     },
     /// Print the catalogue of metrics.
     Metrics {
@@ -109,6 +117,13 @@ enum Verb {
         /// The form of what is printed once
         #[arg(short, long, requires = "once", value_enum, value_name = "FORM", default_value_t)]
         output: Format,
+    },
+    /// Show requests as they finish, each with where its time went
+    Trace {
+        #[command(flatten)]
+        configured: Configured,
+        #[command(flatten)]
+        options: trace::Options,
     },
     /// Print the catalogue of metrics
     Metrics {
@@ -172,6 +187,9 @@ pub fn parse(
             format: output,
             interval,
         },
+        Verb::Trace { configured, options } => {
+            Command::Trace { config: sources(configured).load()?.config, options }
+        }
         Verb::Metrics { output } => Command::Metrics { format: output.output },
         Verb::Config(ConfigVerb::Check { configured, output }) => Command::ConfigCheck {
             settings: sources(configured).load()?.settings,
@@ -208,12 +226,13 @@ mod tests {
 
     #[test]
     fn targets_are_given_alike_to_every_verb_that_takes_them() {
-        for verb in ["agent", "check", "top"] {
+        for verb in ["agent", "check", "top", "trace"] {
             let line = format!(
                 "strata {verb} --pid 1,2 --port 80 --comm nginx --container api-* --watch-host"
             );
             let (Command::Agent { config, .. }
             | Command::Check { config, .. }
+            | Command::Trace { config, .. }
             | Command::Top { config, .. }) = parsed(&line)
             else {
                 panic!("another verb");
@@ -249,6 +268,31 @@ mod tests {
         assert!(parse(["strata", "top", "-o", "json"].map(OsString::from), []).is_err());
         assert!(matches!(parsed("strata top"), Command::Top { once: false, .. }));
         assert!(matches!(parsed("strata metrics"), Command::Metrics { format: Format::Table }));
+    }
+
+    #[test]
+    fn a_trace_is_told_which_requests_until_when_and_how() {
+        let Command::Trace { options, .. } = parsed(
+            "strata trace --slower 50ms --errors --path /v1/* --count 3 --timeout 10s -o waterfall",
+        ) else {
+            panic!("not trace");
+        };
+        let expected = trace::Options {
+            slower: Some(Duration::from_millis(50)),
+            errors: true,
+            path: Some("/v1/*".to_owned()),
+            count: Some(3),
+            timeout: Some(Duration::from_secs(10)),
+            output: trace::Form::Waterfall,
+        };
+        assert_eq!(options, expected);
+        let bad =
+            ["--slower 50", "--slower 0ns", "--count 0", "--path x y", "--timeout 1ms", "-o x"];
+        for bad in bad {
+            let line = format!("strata trace {bad}");
+            let line = line.split_whitespace().map(OsString::from);
+            assert!(parse(line, []).is_err(), "{bad}");
+        }
     }
 
     // clap checks its own definition only where assertions are on.

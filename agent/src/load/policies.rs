@@ -154,6 +154,14 @@ impl Policies {
         self.write_control();
     }
 
+    /// Keeps paths or not, from now on.
+    pub fn keep_paths(&mut self, keep: bool) {
+        if self.values.keep_paths != u32::from(keep) {
+            self.values.keep_paths = u32::from(keep);
+            self.write_control();
+        }
+    }
+
     /// Sends one request record in 2^`shift`.
     pub fn set_sampling(&mut self, shift: u32) {
         self.values.sample_shift = shift;

@@ -70,6 +70,13 @@ impl Counters {
         at.word(offset_of!(RequestCounters, filtered))
     }
 
+    /// Requests of a service that the kernel could not hand over.
+    #[must_use]
+    pub fn lost(&self, service: u16) -> u64 {
+        let at = View::of::<RequestCounters>(&self.requests, service);
+        at.word(offset_of!(RequestCounters, lost))
+    }
+
     /// What was not recorded, by [`agent_common::stats::Loss`].
     #[must_use]
     pub fn losses(&self) -> [u64; LOSSES as usize] {

@@ -26,7 +26,7 @@ use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::services::Service;
-use crate::config::Config;
+use crate::config::{Config, Paths};
 use crate::event::request::Request;
 use crate::event::{Event, Malformed};
 use crate::load::Loaded;
@@ -38,6 +38,7 @@ use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::stats::Stats;
 use crate::sys::clock;
+use crate::tap::{Order, Tap};
 use crate::telemetry::{Dropped, Own};
 
 /// What the worker is made of.
@@ -69,6 +70,10 @@ pub struct Worker {
     pub(super) attached: [bool; Lane::ALL.len()],
     pub(super) governor: Governor,
     pub(super) meter: Meter,
+    /// Who is shown requests as they finish.
+    pub(super) tap: Tap,
+    /// What the configuration says of paths: kept, and which are ignored.
+    pub(super) paths: Paths,
     started_unix_ns: u64,
     kernel: String,
 }
@@ -97,6 +102,8 @@ impl Worker {
             attached: [false; Lane::ALL.len()],
             governor: Governor::new(config.governor.enabled, config.governor.budget),
             meter: Meter::new(crate::host::cpus::online()),
+            tap: Tap::new(config.paths.keep),
+            paths: config.paths.clone(),
             started_unix_ns: clock::unix_ns(),
             kernel,
         }
@@ -122,7 +129,11 @@ impl Worker {
         for event in events {
             match event {
                 Event::Request(request) => self.take_request(request),
-                Event::Call(_) => {}
+                Event::Call(call) => {
+                    if !self.tap.is_idle() {
+                        self.tap.call(call);
+                    }
+                }
                 Event::Process(process) => self.parts.attributor.on_process(process),
                 Event::Cgroup(cgroup) => self.parts.attributor.on_cgroup(cgroup),
             }
@@ -130,6 +141,40 @@ impl Worker {
                 self.apply_changes();
             }
         }
+        self.flush_tap();
+    }
+
+    /// Does what somebody who traces asks for.
+    pub fn follow(&mut self, order: Order) {
+        self.tap.set_unseen(self.unseen());
+        self.tap.follow(order);
+        self.keep_paths();
+    }
+
+    /// Whether somebody traces: [`Worker::tick_tap`] is to be called a few
+    /// times a second.
+    #[must_use]
+    pub const fn is_tapped(&self) -> bool {
+        !self.tap.is_idle()
+    }
+
+    /// Sends what was gathered for who traces, and tells of what was not seen.
+    pub fn tick_tap(&mut self) {
+        self.tap.set_unseen(self.unseen());
+        self.flush_tap();
+    }
+
+    fn flush_tap(&mut self) {
+        if !self.tap.is_idle() {
+            self.tap.flush();
+            self.keep_paths();
+        }
+    }
+
+    /// Requests that finished and never came here.
+    fn unseen(&self) -> u64 {
+        let lost: u64 = (0..MAX_SERVICES as u16).map(|i| self.parts.counters.lost(i)).sum();
+        lost + self.parts.own.dropped(Dropped::QueueFull)
     }
 
     /// Ends idle requests; their records come through the ring.
@@ -178,6 +223,9 @@ impl Worker {
 
     fn take_request(&mut self, request: &Request) {
         let service = request.service;
+        if !self.tap.is_idle() {
+            self.tap.request(request, self.parts.attributor.services().get(service));
+        }
         if !self.series.contains_key(&service) {
             self.refresh_entries();
             // At once: what is observed without a budget is folded for good.

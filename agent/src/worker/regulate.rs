@@ -42,13 +42,22 @@ impl Worker {
             self.apply_switches();
         }
         if is_changed("paths") {
-            self.parts.policies.set_paths(config.paths.keep, &config.paths.ignore);
+            self.paths = config.paths.clone();
+            self.tap.set_keeps_paths(self.paths.keep);
+            self.parts.policies.set_paths(self.paths.keep, &self.paths.ignore);
+            self.keep_paths();
         }
         if is_changed("watch") {
             let believed = self.believed(Vec::new());
             let result = self.parts.attributor.set_watch(config.watch.clone(), &believed);
             self.carry_out(result);
         }
+    }
+
+    /// Has the kernel keep paths where they are configured to be, or while
+    /// somebody traces who wants them.
+    pub(super) fn keep_paths(&mut self) {
+        self.parts.policies.keep_paths(self.paths.keep || self.tap.wants_paths());
     }
 
     /// Holds every lane off because of crashes, or no more.
@@ -92,6 +101,7 @@ impl Worker {
     /// Attaches and detaches, and looks again at what went unseen.
     fn apply_switches(&mut self) {
         self.parts.policies.set_sampling(self.switches.sample_shift());
+        self.tap.set_sample_shift(self.switches.sample_shift());
         let before = self.attached;
         let wanted = self.switches.lanes();
         if before == wanted {

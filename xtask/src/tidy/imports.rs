@@ -40,6 +40,8 @@ const ROOMS: &[Room] = &[
     room("attribution", &["event", "config", "telemetry", "host"]),
     // Of attribution it uses the nouns, never the engine.
     room("aggregate", &["event", "probes", "metrics", "config", "telemetry", "attribution"]),
+    // It shows events to who listens, under the names of attribution.
+    room("tap", &["sys", "event", "config", "attribution"]),
     // Where the stages meet; nothing but `app` may name it.
     room(
         "worker",
@@ -55,6 +57,7 @@ const ROOMS: &[Room] = &[
             "source",
             "attribution",
             "aggregate",
+            "tap",
         ],
     ),
     room("export", &["aggregate", "event", "metrics", "config", "telemetry"]),
@@ -67,6 +70,7 @@ const ROOMS: &[Room] = &[
             "load::status",
             "telemetry",
             "metrics",
+            "tap",
         ],
     ),
     room(
@@ -82,6 +86,7 @@ const ROOMS: &[Room] = &[
             "aggregate::snapshot",
             "aggregate::histogram",
             "admin",
+            "tap",
             // Keys of a terminal are waited for.
             "sys",
         ],

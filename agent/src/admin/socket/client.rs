@@ -12,6 +12,11 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::{MAX_ANSWER_BYTES, Request};
 use crate::export::json::{Answer, VERSION, Workloads};
+use crate::tap::query::Query;
+use crate::tap::traced::Notice;
+
+/// Room for what is read at once of a trace.
+const READ_BYTES: usize = 256 << 10;
 
 /// Why nothing comes from an agent.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +108,53 @@ impl Client {
         Ok(self.writer.write_all(&request.line()).await?)
     }
 
+    /// Asks for requests as they finish, and waits until the agent says that
+    /// they are watched for.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks, or the agent refuses.
+    pub async fn trace(&mut self, query: Query) -> Result<(), Error> {
+        self.ask(&Request::trace(query)).await?;
+        let line = self.line().await?;
+        match serde_json::from_slice(&line) {
+            Ok(Notice::Begin) => Ok(()),
+            _ => match answer(&line) {
+                Ok(_) => Err(Error::Malformed { reason: "it does not begin".to_owned() }),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// The next lines of a trace, whole ones; empty at the end. Safe to cancel:
+    /// what was read by then is kept for the next call.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks, or a line is too long.
+    pub async fn lines(&mut self) -> Result<Vec<u8>, Error> {
+        loop {
+            self.line.reserve(READ_BYTES);
+            if self.reader.read_buf(&mut self.line).await? == 0 {
+                return Ok(Vec::new());
+            }
+            if let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') {
+                let rest = self.line.split_off(end + 1);
+                return Ok(std::mem::replace(&mut self.line, rest));
+            }
+            if self.line.len() > MAX_ANSWER_BYTES {
+                let reason = format!("a line of more than {MAX_ANSWER_BYTES} bytes");
+                return Err(Error::Malformed { reason });
+            }
+        }
+    }
+
+    /// Says that nothing more is wanted: a trace ends with what is there.
+    pub async fn finish(&mut self) {
+        // If it is broken, reading says so.
+        let _ = self.writer.shutdown().await;
+    }
+
     /// The next line of the answer. Safe to cancel: what was read by then is
     /// kept for the next call.
     ///
@@ -110,26 +162,39 @@ impl Client {
     ///
     /// If the connection ends or breaks, or the line is no answer.
     pub async fn next(&mut self) -> Result<Workloads, Error> {
+        let line = self.line().await?;
+        answer(&line)?.workloads.ok_or_else(|| malformed("it has no workloads".to_owned()))
+    }
+
+    /// The next line. Safe to cancel.
+    async fn line(&mut self) -> Result<Vec<u8>, Error> {
         let room = (MAX_ANSWER_BYTES + 1).saturating_sub(self.line.len());
         (&mut self.reader).take(room as u64).read_until(b'\n', &mut self.line).await?;
         let line = std::mem::take(&mut self.line);
-        let malformed = |reason: String| Error::Malformed { reason };
         match line.last() {
-            Some(b'\n') => {}
+            Some(b'\n') => Ok(line),
             Some(_) if line.len() > MAX_ANSWER_BYTES => {
-                return Err(malformed(format!("a line of more than {MAX_ANSWER_BYTES} bytes")));
+                Err(malformed(format!("a line of more than {MAX_ANSWER_BYTES} bytes")))
             }
-            _ => return Err(Error::Ended),
+            _ => Err(Error::Ended),
         }
-        let answer: Answer =
-            serde_json::from_slice(&line).map_err(|error| malformed(error.to_string()))?;
-        if let Some(reason) = answer.error {
-            return Err(Error::Refused { reason });
-        }
-        if answer.version != VERSION {
-            let (theirs, ours) = (answer.version, VERSION);
-            return Err(malformed(format!("its protocol has version {theirs}, not {ours}")));
-        }
-        answer.workloads.ok_or_else(|| malformed("it has no workloads".to_owned()))
     }
+}
+
+/// What a line says, unless it refuses or is of another version.
+fn answer(line: &[u8]) -> Result<Answer, Error> {
+    let answer: Answer =
+        serde_json::from_slice(line).map_err(|error| malformed(error.to_string()))?;
+    if let Some(reason) = answer.error {
+        return Err(Error::Refused { reason });
+    }
+    if answer.version != VERSION {
+        let (theirs, ours) = (answer.version, VERSION);
+        return Err(malformed(format!("its protocol has version {theirs}, not {ours}")));
+    }
+    Ok(answer)
+}
+
+const fn malformed(reason: String) -> Error {
+    Error::Malformed { reason }
 }

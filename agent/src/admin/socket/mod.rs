@@ -5,25 +5,31 @@
 //! ```text
 //! > {"version":1,"verb":"workloads","interval_ms":1000}
 //! < {"version":1,"workloads":{...}}        one now, one each second
+//! > {"version":1,"verb":"trace","query":{"slower_ns":50000000}}
+//! < {"notice":"begin"}                     then a line for each request
 //! < {"version":1,"error":"..."}            refused: the connection ends
 //! ```
 //!
-//! Without `interval_ms` one line answers, and the connection ends. Separate
+//! Without `interval_ms` one line answers, and the connection ends. Who traces
+//! closes its writing end to end it: what is held back comes yet, and a last
+//! notice. Separate
 //! from the HTTP endpoints because it answers other users: those whom the mode
 //! of a file lets in.
 
 pub mod bind;
 pub mod client;
 pub mod server;
+mod trace;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::export::json::VERSION;
+use crate::tap::query::Query;
 
-/// Longest request line, bytes.
-pub const MAX_REQUEST_BYTES: usize = 1024;
+/// Longest request line, bytes: targets that were found by name are listed.
+pub const MAX_REQUEST_BYTES: usize = 64 << 10;
 /// Longest answer line, bytes. 512 workloads with every bucket in use would
 /// take 6 MB.
 pub const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -43,6 +49,18 @@ pub struct Request {
     /// Milliseconds between two lines of the answer; none: one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
+    /// Which requests are to be traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Box<Query>>,
+}
+
+/// What a request line asks for.
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    /// Workloads, once or each interval.
+    Workloads(Option<Duration>),
+    /// Requests as they finish.
+    Trace(Box<Query>),
 }
 
 impl Request {
@@ -51,7 +69,14 @@ impl Request {
     pub fn workloads(interval: Option<Duration>) -> Self {
         let interval_ms =
             interval.map(|interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
-        Self { version: VERSION, verb: "workloads".to_owned(), interval_ms }
+        Self { version: VERSION, verb: "workloads".to_owned(), interval_ms, query: None }
+    }
+
+    /// Requests as they finish.
+    #[must_use]
+    pub fn trace(query: Query) -> Self {
+        let query = Some(Box::new(query));
+        Self { version: VERSION, verb: "trace".to_owned(), interval_ms: None, query }
     }
 
     /// As it is sent, the line feed included.
@@ -62,19 +87,29 @@ impl Request {
         line
     }
 
-    /// The interval that a line asks for.
+    /// What a line asks for.
     ///
     /// # Errors
     ///
     /// Why it is refused, for who asked.
-    fn interval_of(line: &[u8]) -> Result<Option<Duration>, String> {
+    fn asked(line: &[u8]) -> Result<Asked, String> {
         let request: Self = serde_json::from_slice(line)
             .map_err(|error| format!("this is no request of version {VERSION}: {error}"))?;
         if request.version != VERSION {
             return Err(format!("this agent speaks version {VERSION}, not {}", request.version));
         }
-        if request.verb != "workloads" {
-            return Err(format!("this agent knows the verb `workloads`, not {:?}", request.verb));
+        match (request.verb.as_str(), request.query) {
+            ("workloads", None) => {}
+            ("trace", query) if request.interval_ms.is_none() => {
+                return Ok(Asked::Trace(query.unwrap_or_default()));
+            }
+            ("workloads" | "trace", _) => {
+                return Err("`workloads` takes an `interval_ms`, `trace` a `query`".to_owned());
+            }
+            (verb, _) => {
+                let known = "this agent knows the verbs `workloads` and `trace`";
+                return Err(format!("{known}, not {verb:?}"));
+            }
         }
         let interval = request.interval_ms.map(Duration::from_millis);
         match interval {
@@ -83,7 +118,7 @@ impl Request {
                 MIN_INTERVAL.as_millis(),
                 MAX_INTERVAL.as_millis()
             )),
-            interval => Ok(interval),
+            interval => Ok(Asked::Workloads(interval)),
         }
     }
 }

@@ -8,13 +8,24 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::bind::Bound;
-use super::{MAX_REQUEST_BYTES, Request};
+use super::{Asked, MAX_REQUEST_BYTES, Request, trace};
 use crate::export::json::{Answer, Feed};
+use crate::tap::TapSource;
+
+/// What connections are answered from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Workloads.
+    pub feed: Feed,
+    /// Requests as they finish.
+    pub taps: TapSource,
+}
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +57,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is ready, then ends all connections and removes the
 /// socket. Connections are tasks of a set that this function owns.
-pub async fn serve(bound: Bound, feed: Feed, limits: Limits, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    bound: Bound,
+    sources: Sources,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = pin!(shutdown);
     // Connections wait for the sender to go.
     let (_stop, stopped) = watch::channel(());
@@ -59,7 +75,8 @@ pub async fn serve(bound: Bound, feed: Feed, limits: Limits, shutdown: impl Futu
                 Ok(stream) => {
                     while connections.try_join_next().is_some() {}
                     if connections.len() < limits.connections {
-                        connections.spawn(connection(stream, feed.clone(), limits, stopped.clone()));
+                        let sources = sources.clone();
+                        connections.spawn(connection(stream, sources, limits, stopped.clone()));
                     } else {
                         refuse(&stream);
                     }
@@ -82,33 +99,46 @@ fn refuse(stream: &UnixStream) {
 /// the age is reached.
 pub async fn connection(
     stream: UnixStream,
-    feed: Feed,
+    sources: Sources,
     limits: Limits,
     mut stopped: watch::Receiver<()>,
 ) {
     tokio::select! {
-        () = answer(stream, &feed, limits) => {}
+        () = answer(stream, &sources, limits) => {}
         // An error: the sender is gone.
         _ = stopped.changed() => {}
         () = tokio::time::sleep(limits.age) => {}
     }
 }
 
-async fn answer(stream: UnixStream, feed: &Feed, limits: Limits) {
+async fn answer(stream: UnixStream, sources: &Sources, limits: Limits) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let Ok(Some(line)) = timeout(limits.request_wait, request_line(&mut reader)).await else {
         tracing::debug!("no request came on the socket");
         return;
     };
-    let asked = match Request::interval_of(&line) {
-        Ok(asked) => asked,
-        Err(reason) => {
-            let line = Answer::refusal(reason).line();
-            let _ = timeout(limits.write_wait, writer.write_all(&line)).await;
-            return;
+    let refused = match Request::asked(&line) {
+        Ok(Asked::Workloads(interval)) => {
+            return workloads(reader, writer, &sources.feed, interval, limits).await;
         }
+        Ok(Asked::Trace(query)) => match sources.taps.listen(*query).await {
+            Ok(requests) => return trace::run(reader, writer, sources, requests).await,
+            Err(refusal) => refusal.to_string(),
+        },
+        Err(reason) => reason,
     };
+    let line = Answer::refusal(refused).line();
+    let _ = timeout(limits.write_wait, writer.write_all(&line)).await;
+}
+
+async fn workloads(
+    mut reader: BufReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+    feed: &Feed,
+    asked: Option<Duration>,
+    limits: Limits,
+) {
     // The first tick is at once.
     let mut ticks = interval(asked.unwrap_or(super::MAX_INTERVAL));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

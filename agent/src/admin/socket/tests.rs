@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::client::{Client, Error};
-use super::server::{Limits, connection};
+use super::server::{Limits, Sources, connection};
 use super::{MAX_REQUEST_BYTES, Request};
 use crate::aggregate::channel::{SnapshotPublisher, snapshot_channel};
 use crate::aggregate::labels::{Identity, LabelSet};
@@ -22,6 +22,11 @@ fn feed() -> (Feed, SnapshotPublisher) {
     let (source, mut publisher) = snapshot_channel();
     publisher.publish(Arc::new(Snapshot::new(7)), None);
     (Feed::new(source), publisher)
+}
+
+/// A feed, and a tap that is nobody's.
+fn sources(feed: Feed) -> Sources {
+    Sources { feed, taps: crate::tap::channel().0 }
 }
 
 /// A snapshot whose line is larger than what a socket holds.
@@ -47,7 +52,7 @@ async fn exchange(bytes: &[u8], limits: Limits) -> String {
         let _ = near.read_to_string(&mut answer).await;
         answer
     };
-    tokio::join!(peer, connection(far, feed, limits, stopped)).0
+    tokio::join!(peer, connection(far, sources(feed), limits, stopped)).0
 }
 
 #[tokio::test]
@@ -69,7 +74,8 @@ async fn lines_come_until_the_client_goes() {
             assert_eq!(client.next().await.unwrap().taken_unix_ns, 7);
         }
     };
-    let both = async { tokio::join!(client, connection(far, feed, Limits::default(), stopped)) };
+    let both =
+        async { tokio::join!(client, connection(far, sources(feed), Limits::default(), stopped)) };
     tokio::time::timeout(Duration::from_secs(20), both).await.expect("it ends with the client");
 }
 
@@ -85,7 +91,8 @@ async fn a_connection_ends_when_the_agent_stops() {
         drop(stop);
         client.next().await
     };
-    let (last, ()) = tokio::join!(client, connection(far, feed, Limits::default(), stopped));
+    let (last, ()) =
+        tokio::join!(client, connection(far, sources(feed), Limits::default(), stopped));
     assert!(matches!(last, Err(Error::Ended)), "{last:?}");
 }
 
@@ -95,7 +102,10 @@ async fn what_is_no_request_is_refused_with_the_reason() {
         ("{}\n", "version"),
         ("GET / HTTP/1.1\n", "no request"),
         (r#"{"version":2,"verb":"workloads"}"#, "version 1, not 2"),
-        (r#"{"version":1,"verb":"trace"}"#, "`workloads`"),
+        (r#"{"version":1,"verb":"net"}"#, "`workloads`"),
+        (r#"{"version":1,"verb":"workloads","query":{}}"#, "`query`"),
+        (r#"{"version":1,"verb":"trace","interval_ms":1000}"#, "`interval_ms`"),
+        (r#"{"version":1,"verb":"trace","query":{"slower":1}}"#, "slower"),
         (r#"{"version":1,"verb":"workloads","interval_ms":1}"#, "100 to 60000"),
         (r#"{"version":1,"verb":"workloads","all":true}"#, "all"),
     ] {
@@ -122,7 +132,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     let (_stop, stopped) = watch::channel(());
     near.write_all(&Request::workloads(Some(super::MIN_INTERVAL)).line()).await.unwrap();
     let limits = Limits { write_wait: Duration::from_millis(50), ..Limits::default() };
-    let served = connection(far, Feed::new(source), limits, stopped);
+    let served = connection(far, sources(Feed::new(source)), limits, stopped);
     tokio::time::timeout(Duration::from_secs(20), served).await.expect("it does not wait for ever");
 }
 
@@ -154,6 +164,6 @@ async fn no_agent_is_no_error() {
 proptest! {
     #[test]
     fn any_request_line_is_answered_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Request::interval_of(&bytes);
+        let _ = Request::asked(&bytes);
     }
 }

@@ -6,6 +6,7 @@
 //! the root was mounted in; it must be the host's for them to be the kernel
 //! programs' numbers ([`ProcRoot::is_host_pid_namespace`]).
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use process::Process;
 /// Inode number of the initial PID namespace: `PROC_PID_INIT_INO` in the
 /// kernel's `include/linux/proc_ns.h`, fixed since Linux 3.8.
 const INITIAL_PID_NAMESPACE: u32 = 0xEFFF_FFFC;
+/// Processes that are found from those that started them, at most.
+const MAX_DESCENDANTS: usize = 4096;
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +106,34 @@ impl ProcRoot {
     #[must_use]
     pub fn process(&self, tgid: Tgid) -> Process {
         Process::new(self.path.join(tgid.to_string()), tgid)
+    }
+
+    /// These processes and those that they have started, and so on, as many as
+    /// [`MAX_DESCENDANTS`]; one that does not exist is itself alone.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be listed.
+    pub fn with_descendants(&self, tgids: &[u32]) -> Result<Vec<u32>, Error> {
+        if tgids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        for tgid in self.processes()? {
+            if let Ok(stat) = self.process(tgid).stat() {
+                children.entry(stat.parent).or_default().push(tgid.0);
+            }
+        }
+        let mut found = tgids.to_vec();
+        let mut next = 0;
+        while let Some(tgid) = found.get(next).copied() {
+            next += 1;
+            // Each has one parent, so that none comes twice but those named.
+            let new = children.remove(&tgid).unwrap_or_default();
+            let new = new.into_iter().filter(|child| !tgids.contains(child));
+            found.extend(new.take(MAX_DESCENDANTS.saturating_sub(found.len())));
+        }
+        Ok(found)
     }
 
     /// Whether the process that `key` names is still there.

@@ -13,6 +13,8 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 pub struct Stat {
     /// Name of the group leader, at most 15 bytes (longer for kernel threads).
     pub comm: String,
+    /// The process that started it, or took it over.
+    pub parent: u32,
     /// When it started.
     pub start: StartTicks,
     /// It has no program: it runs in the kernel only.
@@ -30,11 +32,12 @@ impl Stat {
         let comm = head.split_once('(')?.1.to_owned();
         let mut fields = tail.split_ascii_whitespace();
         let state = fields.next()?;
-        // Numbered as in proc(5): state is 3, flags 9, starttime 22.
-        let flags: u64 = fields.nth(9 - 4)?.parse().ok()?;
+        let parent = fields.next()?.parse().ok()?;
+        // Numbered as in proc(5): state is 3, ppid 4, flags 9, starttime 22.
+        let flags: u64 = fields.nth(9 - 5)?.parse().ok()?;
         let start = StartTicks(fields.nth(22 - 10)?.parse().ok()?);
         let is_zombie = matches!(state, "Z" | "X" | "x");
-        Some(Self { comm, start, is_kernel_thread: flags & KERNEL_THREAD != 0, is_zombie })
+        Some(Self { comm, parent, start, is_kernel_thread: flags & KERNEL_THREAD != 0, is_zombie })
     }
 }
 

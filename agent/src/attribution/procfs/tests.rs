@@ -143,3 +143,16 @@ fn this_process_is_found_in_the_real_proc_with_its_start() {
     assert!((-0.1..600.0).contains(&age_s), "started {age_s} s ago");
     assert!(proc.is_host_pid_namespace().is_some());
 }
+
+#[test]
+fn a_process_stands_for_those_that_it_started() {
+    let own = std::process::id();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let found = ProcRoot::default().with_descendants(&[own, own]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let found = found.unwrap();
+    assert_eq!(found.iter().filter(|tgid| **tgid == child.id()).count(), 1, "{found:?}");
+    assert!(found.contains(&own));
+    assert_eq!(ProcRoot::default().with_descendants(&[]).unwrap(), Vec::<u32>::new());
+}

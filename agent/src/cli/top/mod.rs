@@ -128,7 +128,7 @@ fn keep_meant(
 }
 
 /// The targets as the flags that say so.
-fn targets(config: &Config) -> String {
+pub(super) fn targets(config: &Config) -> String {
     let names =
         ["watch.pids", "watch.ports", "watch.comms", "watch.containers_in", "watch.namespaces_in"];
     let flags = names.into_iter().filter_map(Key::find).filter_map(|key| {
@@ -140,7 +140,7 @@ fn targets(config: &Config) -> String {
 }
 
 /// What there is instead.
-fn there(sampled: &Sampled, selection: &Selection) -> String {
+pub(super) fn there(sampled: &Sampled, selection: &Selection) -> String {
     let names = some(sampled.rows.iter().map(|row| row.identity.name()));
     let ports = some(selection.listening().map(|(port, program)| format!("{port} ({program})")));
     let watched = match names.as_str() {
@@ -164,7 +164,7 @@ fn some(names: impl Iterator<Item = String>) -> String {
 }
 
 /// Why there may be no row at all.
-const fn nobody(origin: &Origin) -> &'static str {
+pub(super) const fn nobody(origin: &Origin) -> &'static str {
     match origin {
         Origin::Agent(_) => {
             "the agent watches nothing yet: it looks for containers that listen on TCP\n\

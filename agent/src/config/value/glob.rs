@@ -24,6 +24,32 @@ impl Glob {
         Self { text: name.to_owned() }
     }
 
+    /// A pattern for names of containers and namespaces, that is no key of the
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// If the text is none.
+    pub fn name(text: &str) -> Result<Self, Unfit> {
+        GlobText { what: "name" }.parse(text)
+    }
+
+    /// A pattern for paths of requests; `*` goes over `/` as well.
+    ///
+    /// # Errors
+    ///
+    /// If the text is none.
+    pub fn path(text: &str) -> Result<Self, Unfit> {
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let wanted = "a pattern for paths, such as /v1/*, with `*` and `?` for any";
+            return Err(Unfit::Form { text: text.to_owned(), wanted });
+        }
+        if text.len() > MAX_BYTES {
+            return Err(Unfit::Long { text: text.to_owned(), max: MAX_BYTES });
+        }
+        Ok(Self { text: text.to_owned() })
+    }
+
     /// Whether the whole of `name` fits the pattern.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {

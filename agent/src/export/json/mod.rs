@@ -170,4 +170,10 @@ impl Feed {
         let workloads = workloads(&*self.0.fresh().await);
         Answer { version: VERSION, error: None, workloads: Some(workloads) }.line()
     }
+
+    /// Waits until the worker has seen what the kernel had when this was
+    /// called, for a bounded time.
+    pub async fn settle(&self) {
+        self.0.fresh().await;
+    }
 }
