@@ -102,7 +102,8 @@ impl GoWait {
         match raw {
             11 | 14 => Part::Gc,
             13 => Part::Sched,
-            0 => Part::Unknown,
+            // What the poller waited for is known for watched sockets only.
+            0 | 1 => Part::Unknown,
             _ => Part::Wait,
         }
     }

@@ -25,3 +25,4 @@ pub mod policy;
 pub mod record;
 pub mod stats;
 pub mod syscall;
+pub mod work;

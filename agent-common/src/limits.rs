@@ -23,7 +23,7 @@ pub const WATCHED_SLOTS: u32 = 16_384;
 pub const MAX_LISTENERS: u32 = 4_096;
 
 /// Connections with state in the kernel at one time. A connection holds about
-/// 300 bytes, so this bounds connection state to 20 MiB on a node full of them.
+/// 550 bytes, so this bounds connection state to 36 MiB on a node full of them.
 pub const MAX_CONNECTIONS: u32 = 65_536;
 
 /// Size of the one ring buffer: a quarter of a second of request records at
@@ -45,5 +45,17 @@ pub const CGROUP_PATH_BYTES: usize = 512;
 /// Pipelined requests of one read whose methods are remembered.
 pub const MAX_PIPELINED: u32 = 15;
 
-/// Go binaries whose layout is known at one time.
-pub const MAX_GO_LAYOUTS: u32 = 256;
+/// Go binaries whose layout is known at one time; a thread keeps its number in
+/// a byte.
+pub const MAX_GO_LAYOUTS: u32 = 255;
+
+/// Calls of Go programs that are announced and not sent yet, at one time: from
+/// one to the other it takes the runtime some microseconds.
+pub const MAX_CALLED: u32 = 4_096;
+
+/// Go programs whose calls are probed at one time, each with a probe of its
+/// own; programs, not processes.
+pub const MAX_GO_CLIENTS: usize = 64;
+
+/// Goroutines that left their thread with a request open, at one time.
+pub const MAX_PARKED: u32 = 16_384;

@@ -103,6 +103,13 @@ pub fn is_between_requests(blocked: &Blocked) -> bool {
         || (class == Class::Futex as u8 && blocked.is_go)
 }
 
+/// Whether a thread that [`is_between_requests`] waits in an event loop.
+#[inline(always)]
+#[must_use]
+pub fn is_event_loop(blocked: &Blocked) -> bool {
+    !blocked.is_go && class_of(blocked.syscall) == Class::Poll as u8
+}
+
 /// Whether Go's runtime naps: its monitor, 50 to 50 000 times a second, or a
 /// thread that looks for work. Half of a quiet process's waits are such naps;
 /// they are looked at no further, and neither is the wait for a CPU after one.
@@ -110,6 +117,33 @@ pub fn is_between_requests(blocked: &Blocked) -> bool {
 #[must_use]
 pub const fn is_runtime_nap(blocked: &Blocked) -> bool {
     blocked.is_go && !blocked.has_request && blocked.syscall == nr::NANOSLEEP
+}
+
+/// Whom a thread waits for that is blocked in a call on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Nobody, or it cannot be told.
+    None,
+    /// A peer that it connects to.
+    Called,
+    /// Whoever sends to it.
+    Sending,
+    /// Whoever takes what it sends.
+    Taking,
+}
+
+/// Whom a thread waits for, by the system call that it is blocked in.
+#[inline(always)]
+#[must_use]
+pub fn peer(syscall: i64) -> Peer {
+    let class = class_of(syscall);
+    if class == Class::Connect as u8 {
+        return Peer::Called;
+    }
+    if is_any(class, bit(Class::Recv) | bit(Class::Poll) | bit(Class::Read)) {
+        return Peer::Sending;
+    }
+    if is_any(class, bit(Class::Send) | bit(Class::Write)) { Peer::Taking } else { Peer::None }
 }
 
 /// Classes as bits.

@@ -107,6 +107,8 @@ pub struct Control {
 pub const LANE_SOCKETS: u32 = 1;
 /// The tcp lane is on.
 pub const LANE_TCP: u32 = 2;
+/// The go lane is on.
+pub const LANE_GO: u32 = 4;
 
 impl CgroupPolicy {
     /// As the map holds it.

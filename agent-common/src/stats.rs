@@ -44,10 +44,12 @@ pub enum Program {
     SysEnter = 18,
     /// `sys_exit`
     SysExit = 19,
+    /// A call of Go's `net/http` (a uprobe).
+    GoRoundTrip = 20,
 }
 
 /// Entries of the `PROBE_STATS` array.
-pub const PROGRAMS: u32 = 20;
+pub const PROGRAMS: u32 = 21;
 
 /// One program on one CPU.
 #[repr(C)]
@@ -99,10 +101,14 @@ pub enum Loss {
     LateResponse = 13,
     /// `ACCEPTED` (times of accept calls) full.
     Accepted = 14,
+    /// `PARKED` full: time of a request that cannot be followed.
+    Parked = 15,
+    /// Ring full: a call record.
+    RingCall = 16,
 }
 
 /// Entries of the `LOSSES` array.
-pub const LOSSES: u32 = 15;
+pub const LOSSES: u32 = 17;
 
 impl Loss {
     /// Every reason, in order of its index.
@@ -122,6 +128,8 @@ impl Loss {
         Self::CgroupPath,
         Self::LateResponse,
         Self::Accepted,
+        Self::Parked,
+        Self::RingCall,
     ];
 
     /// The value of the `reason` label.
@@ -143,6 +151,8 @@ impl Loss {
             Self::CgroupPath => "cgroup_path",
             Self::LateResponse => "late_response",
             Self::Accepted => "accept_limit",
+            Self::Parked => "parked_limit",
+            Self::RingCall => "ring_full_call",
         }
     }
 }

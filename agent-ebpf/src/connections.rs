@@ -100,6 +100,7 @@ pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn
     // New storage is zeroed, which is what `Conn::new` says but for these.
     conn.service = service;
     conn.role = role;
+    conn.id = sk.as_ptr() as u64;
     conn.generation = filter::generation();
     conn.epoch = filter::connections_epoch();
     conn.scope = scope(sk) as u8;

@@ -8,6 +8,7 @@
 
 use agent_common::policy::{PROCESS_GO, PROCESS_IGNORED, ProcessPolicy, watched_slot};
 use agent_common::stats::Loss;
+use agent_common::work::Line;
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 
 use crate::kernel::task::Task;
@@ -49,8 +50,8 @@ pub(crate) struct TaskState {
     pub(crate) wait: u8,
     /// 1 while its system call is measured.
     pub(crate) is_in_syscall: u8,
-    /// Zero.
-    _pad: u8,
+    /// Entry of `GO_LAYOUTS`, counted from 1; 0 if there is none.
+    pub(crate) go_layout: u8,
     /// Number of that call.
     pub(crate) syscall: i32,
     /// Epoch that the wait began in.
@@ -61,9 +62,11 @@ pub(crate) struct TaskState {
     pub(crate) wait_ns: u64,
     /// When the call began.
     pub(crate) syscall_ns: u64,
+    /// Whose work it does, and where its time went.
+    pub(crate) line: Line,
 }
 
-const _: () = assert!(size_of::<TaskState>() <= 64);
+const _: () = assert!(size_of::<TaskState>() <= 384);
 
 /// The policies' generation.
 #[inline(always)]
@@ -141,10 +144,12 @@ pub(crate) fn refresh(state: &mut TaskState, task: Task) {
         state.is_go = u8::from(policy.flags & PROCESS_GO != 0);
         state.g_tls_offset = policy.g_tls_offset;
         state.goid_offset = policy.goid_offset;
+        state.go_layout = policy.go_layout as u8;
         return;
     }
     state.verdict = IGNORED;
     state.goid_offset = 0;
+    state.go_layout = 0;
     state.is_go = 0;
     if tgid == globals::AGENT_TGID.load() {
         return;
@@ -163,6 +168,8 @@ pub(crate) const fn forget(state: &mut TaskState) {
     state.verdict = 0;
     state.open_requests = 0;
     state.is_in_syscall = 0;
+    state.line.is_open = 0;
+    state.line.has_parked = 0;
 }
 
 /// A candidate's process turned out to serve. True if this made it watched.

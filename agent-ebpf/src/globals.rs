@@ -23,6 +23,8 @@ offsets! {
     TASK_TGID;
     /// `task_struct.group_leader`
     TASK_GROUP_LEADER;
+    /// `task_struct.comm`
+    TASK_COMM;
     /// `task_struct.start_boottime`
     TASK_START_BOOTTIME;
     /// `task_struct.cgroups`

@@ -24,6 +24,7 @@ mod maps;
 mod probes;
 mod scratch;
 mod stats;
+mod work;
 
 /// Unreachable: a reachable panic would be refused by the verifier.
 #[panic_handler]

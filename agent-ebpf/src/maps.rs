@@ -11,16 +11,18 @@ use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
 use agent_common::go::GoLayout;
 use agent_common::limits::{
-    MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
-    RING_BYTES, WATCHED_SLOTS,
+    MAX_CALLED, MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED,
+    MAX_PROCESSES, MAX_SERVICES, RING_BYTES, WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
+use agent_common::work::{Busy, Parked};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 
 use crate::filter::TaskState;
 use crate::scratch::Scratch;
+use crate::work::Called;
 
 /// `BPF_F_MMAPABLE`
 const MMAPABLE: usize = 1 << 10;
@@ -89,6 +91,20 @@ pub(crate) static GO_LAYOUTS: Array<GoLayout, { MAX_GO_LAYOUTS as usize }, MMAPA
 #[btf_map]
 pub(crate) static WATCHED_TGIDS: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
 
+/// Goroutines that left their thread with a request open, by process and id.
+#[btf_map]
+pub(crate) static PARKED: HashMap<u64, Parked, { MAX_PARKED as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Entries of `PARKED` by the slot of their process, so that threads of others
+/// look no further.
+#[btf_map]
+pub(crate) static PARKED_OF: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
+
+/// Run time of Go processes, by their slot.
+#[btf_map]
+pub(crate) static BUSY: Array<Busy, { WATCHED_SLOTS as usize }, MMAPABLE> = Array::new();
+
 /// Ports that are listened on: which end of a connection is the server.
 #[btf_map]
 pub(crate) static LISTENERS: HashMap<
@@ -108,6 +124,11 @@ pub(crate) static IGNORED_PATHS: HashMap<u64, u32, { MAX_IGNORED_PATHS as usize 
 /// writes falls out as the least recently used.
 #[btf_map]
 pub(crate) static ACCEPTED: LruHashMap<u64, u64, 4096> = LruHashMap::new();
+
+/// Whose call goes out next on a socket, by its address: from a Go program's
+/// client probe to the send. Entries are taken out there.
+#[btf_map]
+pub(crate) static CALLED: LruHashMap<u64, Called, { MAX_CALLED as usize }> = LruHashMap::new();
 
 /// What the agent tells the programs while they run.
 #[btf_map]

@@ -41,5 +41,8 @@ mod network;
 /// The syscalls lane against calls that are known one by one.
 mod syscalls;
 
+/// The books of time: parts and durations.
+mod layers;
+
 /// Many processes, cgroups and connections that come and go.
 mod churn;

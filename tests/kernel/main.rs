@@ -15,6 +15,7 @@ mod request_goroutine;
 mod request_time;
 
 /// Processes and cgroups that come and go.
+mod parts;
 mod process;
 
 /// What is left after the end.

@@ -175,6 +175,10 @@ impl Probes {
         Ok(())
     }
 
+    pub fn bump(&mut self) {
+        self.policies.bump_generation();
+    }
+
     /// Looks away from a process that listens on `port`.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ mod tcp;
 
 use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
-use crate::record::request::{FLAG_ABORTED, RequestRecord};
+use crate::record::request::{FLAG_ABORTED, RequestParts, RequestRecord};
 
 pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS};
 
@@ -55,6 +55,11 @@ pub const READING: u8 = 1;
 pub const RESPONDING: u8 = 2;
 /// No requests can be told apart on it (HTTP/2, after an upgrade).
 pub const CUT: u8 = 3;
+
+/// A call whose reply its caller waits for.
+pub const CALL_SENT: u8 = 1;
+/// A call whose reply is readable, and not read.
+pub const CALL_READY: u8 = 2;
 
 /// Not known which end this is.
 pub const ROLE_UNKNOWN: u8 = 0;
@@ -188,6 +193,32 @@ pub struct Conn {
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
     /// `opened.path_len` bytes have meaning.
     pub path: [u64; PATH_BYTES / 8],
+    /// Where the time of the open request went, as far as it is booked.
+    pub parts: RequestParts,
+    /// What its socket is told by while it lives: where it is.
+    pub id: u64,
+    /// Up to when the time of the open request is booked.
+    pub booked_ns: u64,
+    /// When the connection was accepted, if that was not before the open
+    /// request began; else 0.
+    pub accepted_ns: u64,
+    /// Of a call: when the first byte of its reply became readable.
+    pub reply_ready_ns: u64,
+    /// Of a call: last byte of it handed to TCP.
+    pub sent_ns: u64,
+    /// Of a call: how its caller is known, `CALLER_*`.
+    pub caller: u8,
+    /// 1 after the send buffer was found full.
+    pub is_send_full: u8,
+    /// Of a call whose caller's wait it is part of: [`CALL_SENT`], then
+    /// [`CALL_READY`] until the reply is read; else 0.
+    pub call: u8,
+    /// Of a call: 1 once a part of it was sent again.
+    pub is_resent: u8,
+    /// Zero.
+    pub _pad2: [u8; 4],
+    /// Of a call: time of the wait for its reply that sending again explains.
+    pub loss_ns: u64,
 }
 
 impl Conn {
@@ -239,6 +270,18 @@ impl Conn {
             _pad: [0; 3],
             epoch: 0,
             path: [0; PATH_BYTES / 8],
+            parts: RequestParts::new(),
+            id: 0,
+            booked_ns: 0,
+            accepted_ns: 0,
+            reply_ready_ns: 0,
+            sent_ns: 0,
+            caller: 0,
+            is_send_full: 0,
+            call: 0,
+            is_resent: 0,
+            _pad2: [0; 4],
+            loss_ns: 0,
         }
     }
 
@@ -247,6 +290,24 @@ impl Conn {
     pub fn on_ready(&mut self, now_ns: u64) {
         if self.ready_ns == 0 {
             self.ready_ns = now_ns;
+        }
+    }
+
+    /// Of a call: a part of it is sent again.
+    #[inline(always)]
+    pub const fn on_resent(&mut self) {
+        if self.role == ROLE_CLIENT && self.phase == READING {
+            self.is_resent = 1;
+        }
+    }
+
+    /// Of a call: the first byte of its reply is readable. Without loss it
+    /// would have been answered a round trip after it was sent, or later.
+    #[inline(always)]
+    pub const fn on_reply(&mut self, now_ns: u64, srtt_us: u32) {
+        self.reply_ready_ns = now_ns;
+        if self.is_resent != 0 {
+            self.loss_ns = now_ns.saturating_sub(self.sent_ns + srtt_us as u64 * 1_000);
         }
     }
 
@@ -324,7 +385,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 320);
+const _: () = assert!(size_of::<Conn>() <= 544);
 
 #[cfg(test)]
 mod tests;

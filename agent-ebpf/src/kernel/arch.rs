@@ -9,6 +9,7 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_task_pt_regs};
 use super::task::Task;
 
 /// Offsets in `struct pt_regs` (arch/x86/include/asm/ptrace.h; ABI).
+const RAX: usize = 10 * 8;
 const RSI: usize = 13 * 8;
 const ORIG_RAX: usize = 15 * 8;
 const CS: usize = 17 * 8;
@@ -58,10 +59,16 @@ impl Registers {
         unsafe { self.at.add(offset).cast::<u64>().read_volatile() }
     }
 
-    /// A hook's `struct pt_regs *` argument.
+    /// A hook's `struct pt_regs *` argument, or a uprobe's context.
     #[inline(always)]
     pub(crate) const fn from_arg(at: *const u8) -> Self {
         Self { at }
+    }
+
+    /// The first argument of a Go function (its ABI since 1.17).
+    #[inline(always)]
+    pub(crate) fn first_of_go(self) -> u64 {
+        self.read(RAX)
     }
 
     /// Whether it is a 64-bit program's: those of 32 bits have other numbers

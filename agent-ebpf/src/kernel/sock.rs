@@ -25,6 +25,9 @@ pub(crate) mod state {
     pub(crate) const LISTEN: i32 = 10;
 }
 
+/// `EAGAIN`
+pub(crate) const AGAIN: i32 = -11;
+
 /// Whether the result of a call says that the peer is gone: `EPIPE`,
 /// `ECONNRESET`.
 #[inline(always)]

@@ -49,6 +49,20 @@ impl Task {
         unsafe { field(self.at, &globals::TASK_TGID) }
     }
 
+    /// Its name.
+    #[inline(always)]
+    pub(crate) fn comm(self, to: &mut [u8; 16]) {
+        let at = globals::TASK_COMM.load() as usize;
+        let to = to.as_mut_ptr().cast::<u64>();
+        // SAFETY: sixteen bytes of a live task, and of the caller's array,
+        // which is eight-aligned in every structure that has one.
+        unsafe {
+            let from = self.at.add(at).cast::<u64>();
+            to.write_volatile(from.read_volatile());
+            to.add(1).write_volatile(from.add(1).read_volatile());
+        }
+    }
+
     /// Whether it is the kernel's own, an idle task included.
     #[inline(always)]
     pub(crate) fn is_kernel(self) -> bool {

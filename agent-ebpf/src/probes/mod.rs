@@ -2,6 +2,8 @@
 
 /// Waiting for a CPU, and being blocked (cpu lane).
 mod cpu;
+/// Calls that Go programs make (go lane).
+mod go_client;
 /// Processes and cgroups that come and go (process lane).
 mod process;
 /// Requests on server connections (sockets lane).

@@ -8,8 +8,8 @@
 //! - adds: `TcpCounters`, by `probes::tcp`
 //! - rate: five runs a connection
 
-use agent_common::conn::{END, READING, ROLE_CLIENT, ROLE_SERVER};
-use agent_common::policy::{LANE_SOCKETS, Listener, NO_SERVICE};
+use agent_common::conn::{END, READING, RESPONDING, ROLE_CLIENT, ROLE_SERVER};
+use agent_common::policy::{LANE_GO, LANE_SOCKETS, Listener, NO_SERVICE};
 use agent_common::record::RecordKind;
 use agent_common::stats::{Loss, Program};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -20,7 +20,7 @@ use super::{request, tcp};
 use crate::filter::{CANDIDATE, IGNORED};
 use crate::kernel::sock::{Sock, state};
 use crate::kernel::task::Task;
-use crate::maps::LISTENERS;
+use crate::maps::{CALLED, LISTENERS};
 use crate::{connections, emit, filter, stats};
 
 // match-proto: v4.16..: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
@@ -144,6 +144,13 @@ fn destroys(ctx: &BtfTracePointContext) {
     let Some(conn) = connections::find(sk) else {
         return;
     };
+    if conn.role == ROLE_CLIENT && (conn.phase == READING || conn.phase == RESPONDING) {
+        request::finish_call(conn, sk);
+    }
+    if conn.role == ROLE_CLIENT && filter::has_lane(LANE_GO) {
+        // Announced and never sent: not for the next socket at this address.
+        let _ = CALLED.remove(conn.id);
+    }
     tcp::sample::last(sk, conn);
     connections::remove(sk);
 }

@@ -14,10 +14,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::parts::{CONFIDENCE_SET, PART_SET, SLOW_SET};
 use crate::metrics::workload::{
-    CONTAINER_INFO, CPU_THROTTLED, HTTP_SERVER_REQUEST_DURATION, OFF_CPU, REQUESTS,
-    RUNQUEUE_LATENCY, SYSCALL, SYSCALL_ERRORS, TCP_ACCEPT_WAIT, TCP_CONNECT, TCP_CONNECTS,
-    TCP_RESETS, TCP_RTT, TURN_DURATION,
+    CALL_DURATION, CONTAINER_INFO, CPU_TAKEN, CPU_THROTTLED, HTTP_CLIENT_REQUEST_DURATION,
+    HTTP_SERVER_REQUEST_DURATION, OFF_CPU, REQUESTS, RUNQUEUE_LATENCY, SYSCALL, SYSCALL_ERRORS,
+    TCP_ACCEPT_WAIT, TCP_CONNECT, TCP_CONNECTS, TCP_RESETS, TCP_RTT, TURN_DURATION,
 };
 use crate::metrics::{CLASSIC_SERIES, CONTAINER_BUDGET, Metric, SUMMARY_SERIES};
 
@@ -28,6 +29,13 @@ pub const SCOPE_SET: u32 = 1 + 3 + 2 * SUMMARY_SERIES;
 /// Series of one class of system calls: time, calls, and the errors that have
 /// no number of their own.
 pub const CLASS_SET: u32 = 3;
+/// What a service has once, with its first request: slow requests, their parts,
+/// and how well parts are known.
+pub const TAIL_SET: u32 = 1 + SLOW_SET + CONFIDENCE_SET;
+/// Series of one set of labels of HTTP calls.
+pub const CALL_SET: u32 = CLASSIC_SERIES;
+/// Series of one set of labels of other calls.
+pub const OTHER_CALL_SET: u32 = SUMMARY_SERIES;
 
 /// What every container has, the most needed first: of a budget that is too
 /// small, what comes first is exported.
@@ -43,9 +51,12 @@ const FIXED: [(&Metric, u32); 8] = [
 ];
 
 /// Metrics whose values may be folded.
-pub const FOLDABLE: [&Metric; 6] = [
+pub const FOLDABLE: [&Metric; 9] = [
     &HTTP_SERVER_REQUEST_DURATION,
     &TURN_DURATION,
+    &HTTP_CLIENT_REQUEST_DURATION,
+    &CALL_DURATION,
+    &CPU_TAKEN,
     &SYSCALL,
     &SYSCALL_ERRORS,
     &TCP_RTT,
@@ -58,33 +69,67 @@ const KEPT_FROM_ERRNOS: u32 = 10;
 /// Metrics that share a part of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// HTTP requests and turns.
+    /// HTTP requests and turns, with the parts of their protocol.
     Requests,
     /// What has a scope or a result.
     Network,
     /// System calls.
     Syscalls,
+    /// The slow tail, and how well parts are known.
+    Tail,
+    /// Who took the CPU.
+    Culprits,
+    /// Calls to peers, which are folded first: nothing is kept for them.
+    Calls,
 }
 
 impl Group {
-    const ALL: [Self; 3] = [Self::Requests, Self::Network, Self::Syscalls];
+    const ALL: [Self; 6] =
+        [Self::Requests, Self::Network, Self::Syscalls, Self::Tail, Self::Culprits, Self::Calls];
 
-    /// Series of the set of labels that the others are folded into.
-    const fn fold(self) -> u32 {
+    /// Series of a set of labels.
+    const fn set(self) -> u32 {
         match self {
             Self::Requests => REQUEST_SET,
             Self::Network => SCOPE_SET,
             Self::Syscalls => CLASS_SET,
+            Self::Tail => TAIL_SET,
+            Self::Culprits => 1,
+            Self::Calls => CALL_SET,
         }
     }
 
-    /// Series that it is sure of, of the default budget; `fold` is in it.
-    const fn share(self) -> u32 {
+    /// Series that the first set of labels takes besides.
+    const fn extra(self) -> u32 {
         match self {
-            Self::Requests => 3 * REQUEST_SET,
+            Self::Requests => PART_SET,
+            _ => 0,
+        }
+    }
+
+    /// Series kept for the set of labels that the others are folded into.
+    const fn fold(self) -> u32 {
+        match self {
+            Self::Calls => 0,
+            _ => self.set() + self.extra(),
+        }
+    }
+
+    /// Series that it is sure of with a budget of `max`; `fold` is in it. Whole
+    /// sets of labels only.
+    fn sure(self, max: u32) -> u32 {
+        let planned = match self {
+            Self::Requests => PART_SET + 3 * REQUEST_SET,
             Self::Network => SCOPE_SET,
             Self::Syscalls => 3 * CLASS_SET,
-        }
+            // There are never more of these.
+            Self::Tail => return TAIL_SET,
+            Self::Culprits => return 5,
+            Self::Calls => return 0,
+        };
+        let share = u64::from(planned) * u64::from(max) / u64::from(CONTAINER_BUDGET);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        share.saturating_sub(self.extra()) / self.set() * self.set() + self.extra()
     }
 }
 
@@ -190,10 +235,7 @@ impl Budget {
             }
         }
         for (group, account) in Group::ALL.into_iter().zip(&mut budget.groups) {
-            // Whole sets of labels only.
-            let share = u64::from(group.share()) * u64::from(max) / u64::from(CONTAINER_BUDGET);
-            let sets = u32::try_from(share).unwrap_or(u32::MAX) / group.fold();
-            let sure = sets * group.fold();
+            let sure = group.sure(max);
             if account.fold > 0 && sure > account.fold && fits(sure - account.fold) {
                 account.sure = sure;
             }
@@ -225,6 +267,25 @@ impl Budget {
         is_granted
     }
 
+    /// Grants a set of labels of requests, or not; with the parts of its
+    /// protocol, if it is the first. Those are taken from what is kept for the
+    /// set that others are folded into, which then has them already.
+    pub fn grant_requests(&mut self, is_first: bool) -> bool {
+        if !is_first {
+            return self.grant(Group::Requests, REQUEST_SET);
+        }
+        let mut groups = self.groups;
+        let Some(account) = groups.get_mut(Group::Requests as usize) else { return false };
+        let kept = account.fold.saturating_sub(REQUEST_SET).min(PART_SET);
+        account.fold -= kept;
+        account.used = account.used.saturating_add(REQUEST_SET + PART_SET);
+        let is_granted = self.take(groups, 0, REQUEST_SET + PART_SET - kept);
+        if is_granted {
+            self.groups = groups;
+        }
+        is_granted
+    }
+
     /// Grants a series to an error number, or not.
     pub fn grant_errno(&mut self) -> bool {
         // Not from what system calls are sure of: that is for their classes.
@@ -233,16 +294,25 @@ impl Budget {
         is_granted
     }
 
-    /// Grants the set of labels that a group's others are folded into; to be
-    /// asked once. Not granted only where the budget is too small for it.
-    pub fn grant_fold(&mut self, group: Group) -> bool {
-        let Some(account) = self.groups.get_mut(group as usize) else { return false };
+    /// Grants the set of labels that a group's others are folded into, of so
+    /// many series; to be asked once. What is kept for it beyond those is given
+    /// back. Not granted only where the budget is too small for it.
+    pub fn grant_fold(&mut self, group: Group, series: u32) -> bool {
+        let mut groups = self.groups;
+        let Some(account) = groups.get_mut(group as usize) else { return false };
         let fold = std::mem::take(&mut account.fold);
-        if fold > 0 {
-            account.used += fold;
+        account.used = account.used.saturating_add(series);
+        if series <= fold {
+            self.node.give(fold - series);
+            self.held -= fold - series;
+            self.groups = groups;
             return true;
         }
-        self.grant(group, group.fold())
+        let is_granted = self.take(groups, 0, series - fold);
+        if is_granted {
+            self.groups = groups;
+        }
+        is_granted
     }
 
     /// Counts a value that was folded.
@@ -296,6 +366,10 @@ mod tests {
             "strata_tcp_jitter_seconds",
             "strata_tcp_segments_sent",
             "strata_tcp_retransmits",
+            "strata_request_part_seconds",
+            "strata_slow_request_part_seconds",
+            "strata_slow_requests",
+            "strata_request_part_confidence_seconds",
         ];
         for metric in all().filter(|metric| metric.has_identity) {
             let is_planned = FIXED.iter().any(|(fixed, _)| std::ptr::eq(*fixed, metric))
@@ -313,12 +387,16 @@ mod tests {
         while budget.grant(Group::Network, SCOPE_SET) {}
         while budget.grant(Group::Syscalls, CLASS_SET) {}
         while budget.grant(Group::Network, 1) {}
-        let sets = std::iter::repeat_with(|| budget.grant(Group::Requests, REQUEST_SET));
-        assert_eq!(sets.take_while(|granted| *granted).count(), 2);
-        for group in Group::ALL {
-            assert!(budget.grant_fold(group));
+        while budget.grant(Group::Calls, OTHER_CALL_SET) {}
+        while budget.grant(Group::Culprits, 1) {}
+        assert!(budget.grant_requests(true));
+        let sets = std::iter::repeat_with(|| budget.grant_requests(false));
+        assert_eq!(sets.take_while(|granted| *granted).count(), 1);
+        for group in [Group::Network, Group::Syscalls, Group::Tail, Group::Culprits] {
+            assert!(budget.grant_fold(group, group.fold()), "{group:?}");
         }
-        assert_eq!(budget.used(), CONTAINER_BUDGET);
+        assert!(budget.grant_fold(Group::Requests, REQUEST_SET), "its parts are there");
+        assert!((CONTAINER_BUDGET - 1..=CONTAINER_BUDGET).contains(&budget.used()));
     }
 
     #[test]
@@ -339,28 +417,29 @@ mod tests {
 
     #[test]
     fn who_was_there_first_stays_and_gives_back_at_the_end() {
-        let node = NodeBudget::new(150);
+        let node = NodeBudget::new(250);
         let first = Budget::new(&node, 120).unwrap();
         let second = Budget::new(&node, 120).unwrap();
         assert!(Budget::new(&node, 120).is_none());
         drop(first);
         assert!(Budget::new(&node, 120).is_some());
         drop(second);
-        assert_eq!(node.left.get(), 150);
+        assert_eq!(node.left.get(), 250);
     }
 
-    /// What a container may ask for: an error number, what is folded into, or a
-    /// set of labels.
-    fn ask(budget: &mut Budget, what: u8, has_folded: &mut [bool; 3]) {
-        let group = Group::ALL[usize::from(what) % 3];
-        match what / 3 {
+    /// What a container may ask for: an error number, what is folded into, the
+    /// first set of requests, or a set of labels.
+    fn ask(budget: &mut Budget, what: u8, has_folded: &mut [bool; Group::ALL.len()]) {
+        let group = Group::ALL[usize::from(what) % Group::ALL.len()];
+        match what / 6 {
             0 => drop(budget.grant_errno()),
             1 if !has_folded[group as usize] => {
                 has_folded[group as usize] = true;
-                budget.grant_fold(group);
+                budget.grant_fold(group, group.set());
             }
             2 => drop(budget.grant(group, 1)),
-            _ => drop(budget.grant(group, group.fold())),
+            3 => drop(budget.grant_requests(true)),
+            _ => drop(budget.grant(group, group.set())),
         }
     }
 
@@ -369,13 +448,13 @@ mod tests {
         fn no_sum_is_ever_exceeded(
             per_container in 10..400_u32,
             per_node in 100..2_000_u32,
-            asks in prop::collection::vec((0..20_usize, 0..12_u8), 0..400),
+            asks in prop::collection::vec((0..20_usize, 0..30_u8), 0..400),
         ) {
             let node = NodeBudget::new(per_node);
-            let mut containers: Vec<Option<(Budget, [bool; 3])>> = Vec::new();
+            let mut containers: Vec<Option<(Budget, [bool; Group::ALL.len()])>> = Vec::new();
             for (container, what) in asks {
                 if container >= containers.len() {
-                    containers.push(Budget::new(&node, per_container).map(|budget| (budget, [false; 3])));
+                    containers.push(Budget::new(&node, per_container).map(|budget| (budget, [false; Group::ALL.len()])));
                 } else if let Some((budget, has_folded)) = &mut containers[container] {
                     ask(budget, what, has_folded);
                 }
@@ -386,8 +465,9 @@ mod tests {
             // What others are folded into is there whenever it was reserved.
             for (mut budget, has_folded) in containers.into_iter().flatten() {
                 for group in Group::ALL {
-                    if !has_folded[group as usize] && budget.groups[group as usize].fold > 0 {
-                        prop_assert!(budget.grant_fold(group));
+                    let fold = budget.groups[group as usize].fold;
+                    if !has_folded[group as usize] && fold > 0 {
+                        prop_assert!(budget.grant_fold(group, fold));
                     }
                 }
                 prop_assert!(budget.used() <= per_container);

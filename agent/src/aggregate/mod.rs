@@ -5,11 +5,16 @@
 //! which decides how it is written.
 
 pub mod budget;
+pub mod calls;
 pub mod channel;
 pub mod counters;
+pub mod culprits;
+pub mod durations;
 pub mod governor;
 pub mod histogram;
 pub mod labels;
+pub mod parts;
 pub mod requests;
 pub mod snapshot;
 pub mod switches;
+pub mod tail;

@@ -101,6 +101,9 @@ pub struct Series {
 pub enum Value {
     /// Of a counter.
     Counter(f64),
+    /// Of a counter of seconds, in nanoseconds: where sums must be equal to the
+    /// last digit. Written as seconds.
+    Nanoseconds(u64),
     /// Of a gauge.
     Gauge(f64),
     /// Of a histogram.
@@ -110,7 +113,8 @@ pub enum Value {
 impl Value {
     fn fits(&self, kind: MetricKind) -> bool {
         match (self, kind) {
-            (Self::Counter(_), MetricKind::Counter) | (Self::Gauge(_), MetricKind::Gauge) => true,
+            (Self::Counter(_) | Self::Nanoseconds(_), MetricKind::Counter)
+            | (Self::Gauge(_), MetricKind::Gauge) => true,
             // Classic::Always promises exact classic buckets.
             (Self::Histogram(value), MetricKind::Histogram { classic, .. }) => {
                 classic != Classic::Always || value.classic.is_some()

@@ -88,6 +88,7 @@ impl Switches {
                 Lane::Process => self.lanes.process,
                 Lane::Tcp => self.lanes.tcp,
                 Lane::Syscalls => self.lanes.syscalls,
+                Lane::Go => self.lanes.go,
             }
     }
 
@@ -96,7 +97,8 @@ impl Switches {
     pub const fn is_on(&self, lane: Lane) -> bool {
         let is_shed = match lane {
             Lane::Syscalls => self.shed.syscalls,
-            Lane::Cpu => self.shed.cpu,
+            // Without the cpu lane a request's time is not split anyway.
+            Lane::Cpu | Lane::Go => self.shed.cpu,
             Lane::Sockets | Lane::Process | Lane::Tcp => false,
         };
         self.is_wanted(lane) && !is_shed
@@ -125,26 +127,26 @@ mod tests {
     fn the_kill_switch_and_crashes_each_turn_everything_off() {
         let mut config = Config::default();
         let mut switches = Switches::new(&config);
-        assert_eq!(switches.lanes(), [true; 5]);
+        assert_eq!(switches.lanes(), [true; 6]);
         switches.hold(true);
-        assert_eq!(switches.lanes(), [false; 5]);
+        assert_eq!(switches.lanes(), [false; 6]);
         switches.hold(false);
         config.off = true;
         switches.configure(&config);
-        assert_eq!(switches.lanes(), [false; 5]);
+        assert_eq!(switches.lanes(), [false; 6]);
         assert_eq!(Hold::ALL.map(|reason| switches.holds(reason)), [true, false]);
     }
 
     #[test]
-    fn the_governor_turns_off_its_two_lanes_and_never_one_on() {
+    fn the_governor_turns_off_its_lanes_and_never_one_on() {
         let mut config = Config::default();
         let mut switches = Switches::new(&config);
         switches.shed(ALL_SHED);
-        assert_eq!(switches.lanes(), [true, false, true, true, false]);
+        assert_eq!(switches.lanes(), [true, false, true, true, false, false]);
         assert!(switches.is_wanted(Lane::Cpu));
         config.lanes.cpu = false;
         switches.configure(&config);
         switches.shed(Shed::default());
-        assert_eq!(switches.lanes(), [true, false, true, true, true]);
+        assert_eq!(switches.lanes(), [true, false, true, true, true, true]);
     }
 }

@@ -141,6 +141,20 @@ impl Attributor {
         std::mem::take(&mut self.changes)
     }
 
+    /// Whose a process is, watched or not; `None` for kernel threads and for
+    /// those that are gone. Reads `/proc`.
+    #[must_use]
+    pub fn who_is(&self, tgid: u32) -> Option<Identity> {
+        let facts = self.proc.process(Tgid(tgid)).facts(&self.hierarchy).ok()??;
+        let owner = facts.cgroup_path.as_deref().map(cgroup_path::parse).unwrap_or_default();
+        let named = owner.container_id.as_ref().and_then(|id| {
+            let service = self.services.find(&ServiceKey::Container(id.clone()))?;
+            service.identity.clone()
+        });
+        let unnamed = || Identity::without_metadata(&owner, facts.executable_name(), None);
+        Some(named.unwrap_or_else(unnamed))
+    }
+
     /// Selected cgroups now.
     #[must_use]
     pub fn selected_cgroups(&self) -> usize {

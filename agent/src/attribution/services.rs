@@ -95,6 +95,12 @@ impl Services {
         self.slots.get(usize::from(index))?.as_ref()
     }
 
+    /// The service that has this key, if there is one.
+    #[must_use]
+    pub fn find(&self, key: &ServiceKey) -> Option<&Service> {
+        self.get(*self.by_key.get(key)?)
+    }
+
     /// A process of the service listens or serves: says who it is, if that is
     /// not known yet.
     pub fn identify(&mut self, index: u16, identity: impl FnOnce() -> Identity) {

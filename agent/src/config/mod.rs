@@ -122,6 +122,8 @@ pub struct Lanes {
     pub tcp: bool,
     /// Latency and errors of system calls.
     pub syscalls: bool,
+    /// Calls that Go programs make.
+    pub go: bool,
 }
 
 /// The bound on the agent's own cost.
@@ -232,7 +234,14 @@ impl Default for Config {
                 labels_out: Vec::new(),
             },
             paths: Paths { keep: false, ignore: ignored.map(str::to_owned).to_vec() },
-            lanes: Lanes { sockets: true, cpu: true, process: true, tcp: true, syscalls: true },
+            lanes: Lanes {
+                sockets: true,
+                cpu: true,
+                process: true,
+                tcp: true,
+                syscalls: true,
+                go: true,
+            },
             off: false,
             governor: Governor { enabled: true, budget: 0.01 },
             detail: Detail::Normal,

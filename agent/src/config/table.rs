@@ -168,6 +168,10 @@ pub static KEYS: &[Key] = &[
         one!(Flag, lanes.syscalls),
         "Latency and errors of system calls, by class.")
         .live(),
+    Key::new("lanes.go",
+        one!(Flag, lanes.go),
+        "Whose requests wait for the calls that Go programs make by `net/http`: one probe an outgoing call.")
+        .live(),
     Key::new("governor.enabled",
         one!(Flag, governor.enabled),
         "Shed lanes to stay within the budget.")

@@ -102,6 +102,9 @@ fn encode_series(family: &Family, mut encoder: MetricEncoder<'_>) -> Result<(), 
             (Value::Counter(value), _) => {
                 encoder.encode_counter::<NoLabelSet, _, f64>(value, None)?
             }
+            (Value::Nanoseconds(ns), _) => {
+                encoder.encode_counter::<NoLabelSet, _, f64>(&(*ns as f64 / 1e9), None)?
+            }
             (Value::Gauge(value), _) => encoder.encode_gauge(value)?,
             (Value::Histogram(value), MetricKind::Histogram { edges_ns, classic }) => {
                 let buckets = match classic {

@@ -107,6 +107,10 @@ impl Writer<'_> {
                     self.sample(metric, suffix, &series.labels);
                     self.float(*value)?;
                 }
+                (Value::Nanoseconds(ns), Shape::Scalar { suffix }) => {
+                    self.sample(metric, suffix, &series.labels);
+                    self.seconds(*ns)?;
+                }
                 (Value::Histogram(value), Shape::Buckets(edges_ns)) => {
                     self.buckets(metric, &series.labels, &value.cumulative(edges_ns), &bounds)?;
                     self.sum_and_count(metric, &series.labels, value)?;

@@ -26,6 +26,7 @@ const fn optional(global: &'static str, fields: &'static [(&'static str, &'stati
 const ROWS: &[Row] = &[
     row("TASK_PID", &[("task_struct", "pid")]),
     row("TASK_TGID", &[("task_struct", "tgid")]),
+    row("TASK_COMM", &[("task_struct", "comm")]),
     row("TASK_GROUP_LEADER", &[("task_struct", "group_leader")]),
     row(
         "TASK_START_BOOTTIME",

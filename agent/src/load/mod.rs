@@ -5,10 +5,12 @@
 //! never stops the others.
 
 pub mod globals;
+mod go_client;
 pub mod policies;
 pub mod status;
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use aya::maps::Map;
 use aya::programs::{Program, ProgramError};
@@ -18,6 +20,7 @@ use crate::host::btf::{self, Btf};
 use crate::probes::{self, Hook, Lane, ProgramSpec};
 use crate::sys::bpf::MapIterator;
 use globals::{Facts, Globals};
+use go_client::GoClients;
 use status::{ProgramState, ProgramStatus};
 
 /// The kernel programs, built by `build.rs`.
@@ -25,6 +28,9 @@ use status::{ProgramState, ProgramStatus};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/strata-ebpf"));
 #[cfg(not(kernel_object))]
 static OBJECT: &[u8] = &[];
+
+/// The client probe, by its name in the object.
+const GO_CLIENT: &str = "go_round_trip";
 
 /// Why nothing could be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +96,7 @@ pub struct Loaded {
     statuses: Vec<ProgramStatus>,
     links: HashMap<&'static str, aya::programs::tp_btf::BtfTracePointLinkId>,
     sweep: Option<MapIterator>,
+    clients: GoClients,
 }
 
 /// What to load.
@@ -118,7 +125,13 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         return Err(Error::Fields { fields: globals.missing.join(", ") });
     }
     let ebpf = load_object(&globals, options.ring_bytes)?;
-    let mut loaded = Loaded { ebpf, statuses: Vec::new(), links: HashMap::new(), sweep: None };
+    let mut loaded = Loaded {
+        ebpf,
+        statuses: Vec::new(),
+        links: HashMap::new(),
+        sweep: None,
+        clients: GoClients::default(),
+    };
     let aya_types = aya::Btf::from_sys_fs()
         .map_err(|source| Error::Object { source: Box::new(source.into()) })?;
     for spec in probes::ALL {
@@ -129,7 +142,8 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         } else {
             loaded.load_program(spec, &aya_types)
         };
-        loaded.statuses.push(ProgramStatus { spec, state });
+        let note = loaded.prepare(spec, &state);
+        loaded.statuses.push(ProgramStatus { spec, state, note });
     }
     Ok(loaded)
 }
@@ -189,6 +203,7 @@ impl Loaded {
         let info = match self.ebpf.program(spec.symbol)? {
             Program::BtfTracePoint(program) => program.info(),
             Program::Iter(program) => program.info(),
+            Program::UProbe(program) => program.info(),
             _ => return None,
         };
         info.ok()?.verified_instruction_count()
@@ -212,10 +227,50 @@ impl Loaded {
         self.ebpf.take_map(name).ok_or(Error::NoMap { name })
     }
 
+    /// A watched process runs the Go program at `path` (`/proc/PID/exe`): its
+    /// calls are followed while the go lane is on. `find` gives the offset in
+    /// the file at which to probe; it is asked once a file.
+    pub fn add_go_client(
+        &mut self,
+        tgid: u32,
+        path: &Path,
+        find: impl FnOnce(&Path) -> Option<u64>,
+    ) {
+        self.clients.add(tgid, path, find, go_client::program(&mut self.ebpf, GO_CLIENT));
+    }
+
+    /// A process ended, runs another program, or is not watched any more.
+    pub fn remove_go_client(&mut self, tgid: u32) {
+        self.clients.remove(tgid);
+    }
+
+    /// Forgets processes that are not there any more, though nothing said so.
+    pub fn keep_go_clients(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.clients.keep(is_there);
+    }
+
+    /// Go programs whose calls are followed now.
+    #[must_use]
+    pub fn go_clients(&self) -> usize {
+        self.clients.attached()
+    }
+
+    /// What a loaded program needs beyond that. Gives what is not at its best.
+    fn prepare(&mut self, spec: &ProgramSpec, state: &ProgramState) -> String {
+        if spec.hook != Hook::GoClient || *state != ProgramState::Loaded {
+            return String::new();
+        }
+        match self.clients.prepare(OBJECT, spec.symbol, &self.ebpf) {
+            Ok(()) => String::new(),
+            Err(error) => format!("by perf_event_open, since there is no uprobe_multi: {error}"),
+        }
+    }
+
     fn load_program(&mut self, spec: &ProgramSpec, types: &aya::Btf) -> ProgramState {
         let result = match self.ebpf.program_mut(spec.symbol) {
             Some(Program::BtfTracePoint(program)) => program.load(spec.name, types),
             Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", types),
+            Some(Program::UProbe(program)) => program.load(),
             _ => {
                 return ProgramState::Unavailable {
                     why: format!("the object has no program {}", spec.symbol),
@@ -241,6 +296,10 @@ impl Loaded {
                 })
             }
             (Hook::ConnectionIterator, _) => return self.bind_sweep(spec.symbol),
+            (Hook::GoClient, _) => {
+                self.clients.switch(true, go_client::program(&mut self.ebpf, GO_CLIENT));
+                Ok(())
+            }
             _ => Ok(()),
         };
         match result {
@@ -250,8 +309,10 @@ impl Loaded {
     }
 
     fn detach_program(&mut self, spec: &'static ProgramSpec) {
-        if spec.hook == Hook::ConnectionIterator {
-            self.sweep = None;
+        match spec.hook {
+            Hook::ConnectionIterator => self.sweep = None,
+            Hook::GoClient => self.clients.switch(false, None),
+            Hook::Tracepoint => {}
         }
         if let (Some(link), Some(Program::BtfTracePoint(program))) =
             (self.links.remove(spec.name), self.ebpf.program_mut(spec.symbol))

@@ -2,7 +2,7 @@
 
 use agent_common::limits::{MAX_LISTENERS, MAX_PROCESSES, WATCHED_SLOTS};
 use agent_common::policy::{
-    CgroupPolicy, Control, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey, NO_SERVICE,
+    CgroupPolicy, Control, LANE_GO, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey, NO_SERVICE,
     ProcessPolicy, watched_slot,
 };
 use aya::maps::{HashMap, MapData};
@@ -171,7 +171,8 @@ impl Policies {
     /// Says which lanes are on, before their programs are attached.
     pub fn set_lanes(&mut self, is_on: impl Fn(Lane) -> bool) {
         let bit = |lane, bit| if is_on(lane) { bit } else { 0 };
-        self.values.lanes = bit(Lane::Sockets, LANE_SOCKETS) | bit(Lane::Tcp, LANE_TCP);
+        self.values.lanes =
+            bit(Lane::Sockets, LANE_SOCKETS) | bit(Lane::Tcp, LANE_TCP) | bit(Lane::Go, LANE_GO);
         self.write_control();
     }
 

@@ -25,6 +25,8 @@ pub struct ProgramStatus {
     pub spec: &'static ProgramSpec,
     /// What became of it.
     pub state: ProgramState,
+    /// What is not at its best though it works; empty if all is.
+    pub note: String,
 }
 
 /// What became of a lane.
@@ -85,7 +87,7 @@ pub fn lane_status(lane: Lane, statuses: &[ProgramStatus], is_attached: bool) ->
         .iter()
         .filter_map(|status| match &status.state {
             ProgramState::Unavailable { why } => Some(why.as_str()),
-            _ => None,
+            _ => Some(status.note.as_str()).filter(|note| !note.is_empty()),
         })
         .collect();
     let state = if is_attached && is_off(&own) {
@@ -123,8 +125,10 @@ mod tests {
     use crate::probes::ALL;
 
     fn check(lane: Lane, state_of: impl Fn(&str) -> ProgramState, expected: LaneState) {
-        let statuses: Vec<ProgramStatus> =
-            ALL.iter().map(|spec| ProgramStatus { spec, state: state_of(spec.name) }).collect();
+        let statuses: Vec<ProgramStatus> = ALL
+            .iter()
+            .map(|spec| ProgramStatus { spec, state: state_of(spec.name), note: String::new() })
+            .collect();
         assert_eq!(lane_status(lane, &statuses, true).state, expected);
     }
 

@@ -30,7 +30,22 @@ pub const ALL: &[Label] = &[
     label("error_type", "why the request failed; absent if it did not"),
     label("http_route", "route of the request; absent unless routes are configured"),
     label("protocol", "protocol of the connection as far as it is known"),
-    label("server_port", "port that the workload listens on"),
+    label(
+        "server_port",
+        "port that the workload listens on; of a call, the peer's, `_other` beyond the bounds",
+    ),
+    label("layer", "layer that the part belongs to, see the README"),
+    label("part", "what requests were doing; together with `layer` it is unique"),
+    label(
+        "confidence",
+        "`exact` (from events), `estimated` (from samples or turns), `unavailable` (no evidence, or sampled out)",
+    ),
+    label("server_address", "IP address of the peer; four a container, `_other` for the rest"),
+    label("by_namespace", "Kubernetes namespace of who ran instead"),
+    label(
+        "by_workload",
+        "who ran instead: a watched workload, else `process/<thread name>`; four a container, `_other` for the rest",
+    ),
     label("outcome", "`exported`, `sampled`, `filtered`, `dropped` or `lost`"),
     label("reason", "why, from a closed list for each metric"),
     label("class", "class of the system call"),

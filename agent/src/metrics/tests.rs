@@ -33,7 +33,9 @@ fn names_are_well_formed_and_start_with_the_prefix_or_follow_a_convention() {
     for metric in all() {
         assert!(is_name(metric.name), "{}", metric.name);
         let is_ours = metric.name.starts_with("strata_");
-        let is_convention = metric.name == "http_server_request_duration_seconds";
+        let is_convention =
+            ["http_server_request_duration_seconds", "http_client_request_duration_seconds"]
+                .contains(&metric.name);
         assert!(is_ours || is_convention, "{}", metric.name);
         for word in metric.name.split('_') {
             assert!(!REFUSED_WORDS.contains(&word), "{} has the word {word}", metric.name);

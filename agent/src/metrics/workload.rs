@@ -56,6 +56,89 @@ pub static REQUESTS: Metric = Metric {
     share: 5,
 };
 
+/// Where the time of requests went.
+pub static REQUEST_PART: Metric = Metric {
+    name: "strata_request_part_seconds",
+    help: "Time of requests by part; the parts of a protocol sum up to the sum of its durations.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &["protocol", "layer", "part"],
+    has_identity: true,
+    share: 19,
+};
+
+/// The same, of the slow tail. Sampled-out requests are never in it.
+pub static SLOW_REQUEST_PART: Metric = Metric {
+    name: "strata_slow_request_part_seconds",
+    help: "Time of slow requests by part: of those above the running 99th percentile of their service.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &["layer", "part"],
+    has_identity: true,
+    share: 18,
+};
+
+/// How many requests the slow tail has.
+pub static SLOW_REQUESTS: Metric = Metric {
+    name: "strata_slow_requests",
+    help: "Requests above the running 99th percentile of their service.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &[],
+    has_identity: true,
+    share: 1,
+};
+
+/// How well the parts are known.
+pub static REQUEST_PART_CONFIDENCE: Metric = Metric {
+    name: "strata_request_part_confidence_seconds",
+    help: "Time of requests by how well it is known which part it belongs to.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &["confidence"],
+    has_identity: true,
+    share: 3,
+};
+
+/// HTTP calls made; the name is OpenTelemetry's. Planned for one peer.
+pub static HTTP_CLIENT_REQUEST_DURATION: Metric = Metric {
+    name: "http_client_request_duration_seconds",
+    help: "Time from the first byte of an HTTP request to the last byte of its response, by client.",
+    unit: "seconds",
+    kind: REQUEST_CLASSIC,
+    labels: &[
+        "http_request_method",
+        "http_response_status_code",
+        "server_address",
+        "server_port",
+        "error_type",
+    ],
+    has_identity: true,
+    share: 15,
+};
+
+/// Calls of protocols that are not HTTP. Planned for one peer.
+pub static CALL_DURATION: Metric = Metric {
+    name: "strata_call_duration_seconds",
+    help: "Time from the first byte of a call to the last byte of its reply, for protocols other than HTTP.",
+    unit: "seconds",
+    kind: LONG,
+    labels: &["protocol", "server_address", "server_port"],
+    has_identity: true,
+    share: 2,
+};
+
+/// Who ran while requests waited for a CPU.
+pub static CPU_TAKEN: Metric = Metric {
+    name: "strata_cpu_taken_seconds",
+    help: "Longest wait of each request for a CPU, by who ran instead; short waits are not counted.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: &["by_namespace", "by_workload"],
+    has_identity: true,
+    share: 5,
+};
+
 /// Ready until on a CPU.
 pub static RUNQUEUE_LATENCY: Metric = Metric {
     name: "strata_runqueue_latency_seconds",
@@ -226,6 +309,13 @@ pub const ALL: &[&Metric] = &[
     &HTTP_SERVER_REQUEST_DURATION,
     &TURN_DURATION,
     &REQUESTS,
+    &REQUEST_PART,
+    &SLOW_REQUEST_PART,
+    &SLOW_REQUESTS,
+    &REQUEST_PART_CONFIDENCE,
+    &HTTP_CLIENT_REQUEST_DURATION,
+    &CALL_DURATION,
+    &CPU_TAKEN,
     &RUNQUEUE_LATENCY,
     &OFF_CPU,
     &CPU_THROTTLED,

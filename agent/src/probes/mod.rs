@@ -18,11 +18,14 @@ pub enum Lane {
     Tcp,
     /// System calls.
     Syscalls,
+    /// Calls of Go programs.
+    Go,
 }
 
 impl Lane {
     /// Every lane, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Sockets, Self::Cpu, Self::Process, Self::Tcp, Self::Syscalls];
+    pub const ALL: [Self; 6] =
+        [Self::Sockets, Self::Cpu, Self::Process, Self::Tcp, Self::Syscalls, Self::Go];
 
     /// Its name in configuration, metrics and on screen.
     #[must_use]
@@ -33,6 +36,7 @@ impl Lane {
             Self::Process => "process",
             Self::Tcp => "tcp",
             Self::Syscalls => "syscalls",
+            Self::Go => "go",
         }
     }
 }
@@ -44,6 +48,8 @@ pub enum Hook {
     Tracepoint,
     /// An iterator over the socket storage of connections.
     ConnectionIterator,
+    /// A place in each Go program that a watched process runs.
+    GoClient,
 }
 
 /// One kernel program.
@@ -135,6 +141,14 @@ pub const ALL: &[ProgramSpec] = &[
     tracepoint(Program::CgroupRmdir, "cgroup_rmdir", PROCESS, "4.20"),
     tracepoint(Program::SysExit, "sys_exit", SYSCALLS, "2.6"),
     tracepoint(Program::SysEnter, "sys_enter", SYSCALLS, "2.6"),
+    ProgramSpec {
+        program: Program::GoRoundTrip,
+        name: "go_round_trip",
+        symbol: "go_round_trip",
+        hook: Hook::GoClient,
+        lanes: &[Lane::Go],
+        since: "5.15",
+    },
 ];
 
 #[cfg(test)]

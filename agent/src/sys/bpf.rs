@@ -56,7 +56,7 @@ impl MapIterator {
             iter_info_len: size_of_val(&info) as u32,
             ..LinkCreate::default()
         };
-        bpf(BPF_LINK_CREATE, &attr).map(|link| Self { link })
+        call(BPF_LINK_CREATE, &attr).map(|link| Self { link })
     }
 
     /// Visits every element.
@@ -67,7 +67,7 @@ impl MapIterator {
     pub fn run(&self) -> std::io::Result<()> {
         let attr =
             IterCreate { link_fd: self.link.as_raw_fd().cast_unsigned(), ..IterCreate::default() };
-        let mut file = File::from(bpf(BPF_ITER_CREATE, &attr)?);
+        let mut file = File::from(call(BPF_ITER_CREATE, &attr)?);
         // The program writes nothing: the first read visits all and ends.
         let mut nothing = [0; 64];
         while file.read(&mut nothing)? > 0 {}
@@ -75,7 +75,7 @@ impl MapIterator {
     }
 }
 
-fn bpf<T>(command: libc::c_long, attr: &T) -> std::io::Result<OwnedFd> {
+pub(super) fn call<T>(command: libc::c_long, attr: &T) -> std::io::Result<OwnedFd> {
     // SAFETY: `attr` is a bpf_attr of the size given, and what it points to
     // outlives the call.
     let fd = unsafe {

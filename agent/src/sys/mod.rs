@@ -7,3 +7,4 @@ pub mod bpf;
 pub mod clock;
 pub mod mapping;
 pub mod readable;
+pub mod uprobe;

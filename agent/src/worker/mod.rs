@@ -7,6 +7,7 @@
 //! and makes snapshots when somebody asks.
 
 mod regulate;
+mod takers;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,7 +18,9 @@ use agent_common::limits::{
 use agent_common::stats::Loss;
 
 use crate::aggregate::budget::{Budget, NodeBudget};
+use crate::aggregate::calls::CallSeries;
 use crate::aggregate::counters::CounterSeries;
+use crate::aggregate::culprits::TakenSeries;
 use crate::aggregate::governor::Governor;
 use crate::aggregate::governor::meter::Meter;
 use crate::aggregate::labels::{Identity, LabelSet};
@@ -27,6 +30,7 @@ use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::services::Service;
 use crate::config::{Config, Paths};
+use crate::event::call::Call;
 use crate::event::request::Request;
 use crate::event::{Event, Malformed};
 use crate::load::Loaded;
@@ -65,6 +69,7 @@ pub struct Worker {
     per_container: u32,
     /// Requests filtered for services whose index was given to others.
     filtered_before: u64,
+    takers: takers::Takers,
     pub(super) switches: Switches,
     /// Lanes that are attached, as far as this kernel takes them.
     pub(super) attached: [bool; Lane::ALL.len()],
@@ -82,6 +87,8 @@ pub struct Worker {
 struct Entry {
     epoch: u64,
     requests: RequestSeries,
+    calls: CallSeries,
+    taken: TakenSeries,
     counters: CounterSeries,
     info: Option<LabelSet>,
     /// `None` while the node's budget has no room for it.
@@ -98,6 +105,7 @@ impl Worker {
             node: NodeBudget::new(config.series.per_node),
             per_container: config.series.per_container,
             filtered_before: 0,
+            takers: takers::Takers::default(),
             switches: Switches::new(config),
             attached: [false; Lane::ALL.len()],
             governor: Governor::new(config.governor.enabled, config.governor.budget),
@@ -129,11 +137,7 @@ impl Worker {
         for event in events {
             match event {
                 Event::Request(request) => self.take_request(request),
-                Event::Call(call) => {
-                    if !self.tap.is_idle() {
-                        self.tap.call(call);
-                    }
-                }
+                Event::Call(call) => self.take_call(call),
                 Event::Process(process) => self.parts.attributor.on_process(process),
                 Event::Cgroup(cgroup) => self.parts.attributor.on_cgroup(cgroup),
             }
@@ -187,6 +191,7 @@ impl Worker {
     /// Takes back what belongs to services that are gone. Call every few
     /// seconds.
     pub fn expire(&mut self) {
+        self.takers.forget();
         let watched = self.parts.policies.processes();
         let expired = self.parts.attributor.expire(clock::monotonic_ns(), &watched);
         for service in expired {
@@ -221,22 +226,45 @@ impl Worker {
         snapshot
     }
 
-    fn take_request(&mut self, request: &Request) {
-        let service = request.service;
-        if !self.tap.is_idle() {
-            self.tap.request(request, self.parts.attributor.services().get(service));
-        }
+    /// The series of a service, made now if it has none yet.
+    fn entry(&mut self, service: u16) -> Option<&mut Entry> {
         if !self.series.contains_key(&service) {
             self.refresh_entries();
             // At once: what is observed without a budget is folded for good.
             self.admit();
         }
-        match self.series.get_mut(&service) {
-            Some(entry) => entry.requests.observe(request, entry.budget.as_mut()),
-            None => {
-                self.parts.own.count_dropped(Dropped::UnknownService, 1);
-                self.parts.own.count_dropped_request(service);
-            }
+        self.series.get_mut(&service)
+    }
+
+    fn take_request(&mut self, request: &Request) {
+        if !self.tap.is_idle() {
+            let service = self.parts.attributor.services().get(request.service);
+            self.tap.request(request, service);
+        }
+        // Before the series, which borrow the worker.
+        let taker = request.work.culprit.as_ref().map(|culprit| {
+            let attributor = &self.parts.attributor;
+            self.takers.find(culprit, |tgid| attributor.who_is(tgid))
+        });
+        let Some(entry) = self.entry(request.service) else {
+            self.parts.own.count_dropped(Dropped::UnknownService, 1);
+            self.parts.own.count_dropped_request(request.service);
+            return;
+        };
+        entry.requests.observe(request, entry.budget.as_mut());
+        if let Some(taker) = taker {
+            let wait_ns = request.work.runqueue_worst_ns;
+            entry.taken.observe(&taker, wait_ns, entry.budget.as_mut());
+        }
+    }
+
+    fn take_call(&mut self, call: &Call) {
+        if !self.tap.is_idle() {
+            self.tap.call(call);
+        }
+        match self.entry(call.service) {
+            Some(entry) => entry.calls.observe(call, entry.budget.as_mut()),
+            None => self.parts.own.count_dropped(Dropped::UnknownService, 1),
         }
     }
 
@@ -384,6 +412,8 @@ impl Entry {
         {
             to.family(&metrics::workload::CONTAINER_INFO).push(info.clone(), Value::Gauge(1.0));
         }
+        self.calls.snapshot(budget, to);
+        self.taken.snapshot(budget, to);
         self.counters.cpu(&counters.cpu(index), budget, to);
         self.counters.tcp(&counters.tcp(index), budget, to);
         self.counters.syscalls(&counters.syscalls(index), budget, to);
@@ -401,6 +431,8 @@ fn entry_of(service: &Service) -> Option<Entry> {
     Some(Entry {
         epoch: service.epoch,
         requests: RequestSeries::new(identity.clone()),
+        calls: CallSeries::new(identity.clone()),
+        taken: TakenSeries::new(identity.clone()),
         counters: CounterSeries::new(identity),
         info,
         budget: None,

@@ -18,6 +18,7 @@ mod wakeup;
 use agent_common::counter::cpu::{OFF_CPU_REASONS, OffCpu};
 use agent_common::histogram::{CLASSIC_BUCKETS, RUNQUEUE_EDGES_NS, bucket_index, classic_index};
 use agent_common::stats::Loss;
+use agent_common::work::Off;
 
 use crate::filter::{self, TaskState};
 use crate::maps::SERVICE_CPU;
@@ -30,7 +31,13 @@ const READY: u8 = charged_to(OffCpu::Runqueue);
 /// It is ready to run, and its cgroup is out of quota.
 const THROTTLED: u8 = charged_to(OffCpu::Throttled);
 /// It is blocked on something that is not counted.
-const UNCOUNTED: u8 = OFF_CPU_REASONS as u8 + 1;
+const UNCOUNTED: u8 = Off::Other as u8 + 1;
+/// Not counted either, but told apart for the request that it serves.
+const RECEIVES: u8 = Off::Receive as u8 + 1;
+/// See [`RECEIVES`].
+const SENDS: u8 = Off::Send as u8 + 1;
+/// See [`RECEIVES`].
+const CALLS: u8 = Off::Downstream as u8 + 1;
 
 /// `TaskState::wait` of a thread whose time is charged to a reason.
 const fn charged_to(reason: OffCpu) -> u8 {

@@ -2,17 +2,19 @@
 
 use agent_common::off_cpu::{self, Blocked, state};
 use agent_common::stats::Program;
+use agent_common::work::Line;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use super::{
-    READY, RUNS, THROTTLED, UNCOUNTED, begin, charge, charge_runqueue, charged_to, length,
+    CALLS, READY, RECEIVES, RUNS, SENDS, THROTTLED, UNCOUNTED, begin, charge, charge_runqueue,
+    charged_to, length,
 };
 use crate::filter::{self, TaskState, WATCHED};
 use crate::kernel::arch::Registers;
 use crate::kernel::task::Task;
-use crate::{globals, stats};
+use crate::{globals, stats, work};
 
 // match-proto: v5.2..: void sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next); v5.18..: (bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 #[btf_tracepoint(function = "sched_switch")]
@@ -36,7 +38,7 @@ fn switch(ctx: &BtfTracePointContext) {
             // SAFETY: a helper without arguments.
             now_ns = unsafe { bpf_ktime_get_ns() };
         }
-        enter(task_state, now_ns);
+        enter((next, prev), task_state, now_ns);
     }
 }
 
@@ -62,6 +64,7 @@ fn leave(ctx: &BtfTracePointContext, prev: Task) -> u64 {
     }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
+    work::leave(prev, task_state, left_as != 0, now_ns);
     begin(task_state, wait, now_ns);
     now_ns
 }
@@ -101,18 +104,53 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
     }
     if off_cpu::is_between_requests(&blocked) {
         task_state.open_requests = 0;
+        turns_to_others(&mut task_state.line, off_cpu::is_event_loop(&blocked));
     }
-    off_cpu::reason(&blocked).map_or(UNCOUNTED, charged_to)
+    match off_cpu::reason(&blocked) {
+        Some(reason) => charged_to(reason),
+        None if task_state.line.is_open != 0 => peer_of(&task_state.line, blocked.syscall),
+        None => UNCOUNTED,
+    }
+}
+
+/// The thread looks for other work. If it does so in an event loop, or leaves
+/// a request unanswered, it serves several in turns. (A goroutine's request
+/// stays open: it is followed by itself.)
+#[inline(always)]
+fn turns_to_others(line: &mut Line, is_event_loop: bool) {
+    if line.is_goroutine != 0 {
+        return;
+    }
+    if line.is_open == 1 || is_event_loop {
+        line.is_loop = 1;
+    }
+    line.is_open = 0;
+    line.owner = 0;
+}
+
+/// Whom a thread waits for that serves a request and is blocked on a socket.
+#[inline(always)]
+fn peer_of(line: &Line, syscall: i64) -> u8 {
+    match off_cpu::peer(syscall) {
+        off_cpu::Peer::None => UNCOUNTED,
+        off_cpu::Peer::Called => CALLS,
+        _ if line.calls_open != 0 => CALLS,
+        off_cpu::Peer::Taking => SENDS,
+        off_cpu::Peer::Sending if line.is_receiving != 0 => RECEIVES,
+        off_cpu::Peer::Sending => UNCOUNTED,
+    }
 }
 
 /// The task gets the CPU.
 #[inline(always)]
-fn enter(task_state: &mut TaskState, now_ns: u64) {
+fn enter((next, prev): (Task, Task), task_state: &mut TaskState, now_ns: u64) {
     let wait = task_state.wait;
     task_state.wait = RUNS;
     let Some(wait_ns) = length(task_state, now_ns) else {
         return;
     };
+    let as_ready = if wait == THROTTLED { wait } else { READY };
+    work::enter((next, prev), task_state, as_ready, wait_ns, now_ns);
     if wait == THROTTLED {
         charge(task_state.service, wait, wait_ns);
         return;

@@ -5,7 +5,7 @@ use agent_common::counter::requests::RequestCounters;
 use agent_common::histogram::{REQUEST_EDGES_NS, bucket_index, classic_index};
 use agent_common::policy::Control;
 use agent_common::record::RecordKind;
-use agent_common::record::request::{RequestParts, RequestPathRecord, RequestRecord};
+use agent_common::record::request::{RequestPathRecord, RequestRecord};
 use agent_common::stats::Loss;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 
@@ -136,6 +136,6 @@ unsafe fn write(record: *mut RequestRecord, conn: &Conn, sk: Sock, kind: RecordK
         let to = (&raw mut record.remote_addr).cast::<u64>();
         to.write(remote[0]);
         to.add(1).write(remote[1]);
-        (&raw mut record.parts).write(RequestParts::new());
+        record.parts = conn.parts;
     }
 }

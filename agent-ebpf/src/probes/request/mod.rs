@@ -7,10 +7,12 @@
 //! - rate: four runs a keep-alive request; one storage look-up for a socket
 //!   that nobody watches
 
+mod call;
 mod finish;
 mod ready;
 mod recv;
 mod send;
 mod sweep;
 
+pub(crate) use call::finish as finish_call;
 pub(crate) use finish::finish;

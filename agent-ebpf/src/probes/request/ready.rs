@@ -1,11 +1,13 @@
 //! `sk_data_ready`: the moment data becomes readable.
 
+use agent_common::conn::ROLE_CLIENT;
 use agent_common::policy::LANE_TCP;
 use agent_common::stats::Program;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
+use super::call;
 use crate::kernel::sock::{Sock, state};
 use crate::{connections, filter, stats};
 
@@ -28,5 +30,9 @@ fn ready(ctx: &BtfTracePointContext) {
         conn.is_accepted_at_ready = 1;
     }
     // SAFETY: a helper without arguments.
-    conn.on_ready(unsafe { bpf_ktime_get_ns() });
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    conn.on_ready(now_ns);
+    if conn.role == ROLE_CLIENT {
+        call::ready(sk, conn, now_ns);
+    }
 }

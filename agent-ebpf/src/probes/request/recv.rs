@@ -3,11 +3,12 @@
 use agent_common::conn::{BEGIN, END, RESPONDING, ROLE_SERVER, UNPARSED, Who};
 use agent_common::limits::HEAD_BYTES;
 use agent_common::stats::{Loss, Program};
+use agent_common::work::Goroutine;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::finish;
+use super::{call, finish};
 use crate::filter::{self, TaskState};
 use crate::kernel::arch::Registers;
 use crate::kernel::go;
@@ -15,10 +16,8 @@ use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::maps::CONTROL;
 use crate::probes::tcp;
-use crate::{connections, scratch, stats};
+use crate::{connections, scratch, stats, work};
 
-/// `EAGAIN`
-const AGAIN: i32 = -11;
 /// `MSG_PEEK | MSG_ERRQUEUE`: reads that take nothing.
 const NOT_A_READ: i32 = 0x2 | 0x2000;
 
@@ -33,7 +32,7 @@ fn recv(ctx: &BtfTracePointContext) {
     let sk = Sock::from_arg(ctx.arg(0));
     let result: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
-    if flags & NOT_A_READ != 0 || (result < 0 && result != AGAIN) {
+    if flags & NOT_A_READ != 0 || (result < 0 && result != sock::AGAIN) {
         if sock::is_broken(result) {
             filter::end_request(Task::current());
         }
@@ -43,22 +42,30 @@ fn recv(ctx: &BtfTracePointContext) {
     let Some((conn, state)) = connections::of_current(sk, task) else {
         return;
     };
-    if conn.role != ROLE_SERVER || !connections::is_served_by(state, sk, task) {
+    if conn.role != ROLE_SERVER {
+        call::recv(sk, conn, state, result);
         return;
     }
-    if result <= 0 && conn.phase != RESPONDING && conn.is_accepted != 0 {
+    if !connections::is_served_by(state, sk, task) {
+        return;
+    }
+    if result <= 0 && conn.phase != RESPONDING && conn.is_accepted != 0 && state.line.is_open == 0 {
         // Nothing to end: most reads that find nothing are net/http's, which
         // looks for the client's going away while the handler runs.
         return;
     }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    tcp::accept_wait::at_io(sk, conn, now_ns);
-    let mut who = who(task, state);
+    let accepted_ns = tcp::accept_wait::at_io(sk, conn, now_ns);
+    let goroutine = work::current(task, state);
+    let mut who = who(task, state, &goroutine);
     if result <= 0 {
         let action = if result == 0 { conn.on_recv_eof(&who) } else { conn.on_recv_again(&who) };
         if action & END != 0 {
+            work::work_ends(conn, state, &raw const goroutine);
             finish::finish(conn, sk, now_ns);
+        } else if goroutine.is_followed != 0 {
+            work::work_seen(state, &raw const goroutine, who.tgid, now_ns);
         }
         return;
     }
@@ -96,6 +103,10 @@ fn recv(ctx: &BtfTracePointContext) {
         who.cgroup_id = task.cgroup_id();
         conn.begin(&room, len, &who, now_ns, retransmits);
         state.open_requests = 1;
+        conn.accepted_ns = accepted_ns;
+        work::work_begins(conn, state, &raw const goroutine, now_ns);
+    } else {
+        work::work_receives(conn, state, &raw const goroutine, now_ns);
     }
     if (was_pending || action & BEGIN != 0) && conn.opened.path_len != 0 && keeps_paths() {
         conn.keep_path(&room);
@@ -108,12 +119,16 @@ fn recv(ctx: &BtfTracePointContext) {
 }
 
 #[inline(always)]
-fn who(task: Task, state: &TaskState) -> Who {
+pub(super) fn who(task: Task, state: &TaskState, goroutine: &Goroutine) -> Who {
     let ids = bpf_get_current_pid_tgid();
     Who {
         tgid: (ids >> 32) as u32,
         tid: ids as u32,
-        goid: go::goroutine_id(task, state.g_tls_offset, state.goid_offset),
+        goid: if goroutine.is_followed != 0 {
+            goroutine.id
+        } else {
+            go::goroutine_id(task, state.g_tls_offset, state.goid_offset)
+        },
         // Looked up only for the read that begins a request.
         cgroup_id: 0,
     }

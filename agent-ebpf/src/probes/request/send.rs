@@ -6,12 +6,12 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::finish;
+use super::{call, finish};
 use crate::kernel::arch::Registers;
 use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::probes::tcp;
-use crate::{connections, filter, scratch, stats};
+use crate::{connections, filter, scratch, stats, work};
 
 /// Bytes of a response's head that are looked at, at most.
 const RESPONSE_BYTES: u64 = 64;
@@ -25,13 +25,17 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn send(ctx: &BtfTracePointContext) {
     let result: i32 = ctx.arg(1);
+    let sk = Sock::from_arg(ctx.arg(0));
     if result <= 0 {
         if sock::is_broken(result) {
             filter::end_request(Task::current());
+        } else if result == sock::AGAIN
+            && let Some(conn) = connections::find(sk)
+        {
+            conn.is_send_full = 1;
         }
         return;
     }
-    let sk = Sock::from_arg(ctx.arg(0));
     let task = Task::current();
     let Some((conn, state)) = connections::of_current(sk, task) else {
         return;
@@ -39,10 +43,10 @@ fn send(ctx: &BtfTracePointContext) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if conn.role != ROLE_SERVER {
-        // Its requests are the other end's: nothing else looks at it.
-        tcp::sample::take(sk, conn, now_ns);
+        call::send(sk, conn, state, result, now_ns);
         return;
     }
+    let goroutine = work::current(task, state);
     tcp::accept_wait::at_io(sk, conn, now_ns);
     let len = result.cast_unsigned() as u64;
     let Some(mut room) = scratch::take(len) else {
@@ -62,6 +66,9 @@ fn send(ctx: &BtfTracePointContext) {
     }
     let retransmits = sk.tcp().map_or(0, |tcp| tcp.retransmits());
     let action = conn.on_send(&room, has_bytes, len, now_ns, retransmits);
+    if action & END == 0 && (conn.phase == RESPONDING || action & END_AFTER != 0) {
+        work::work_answers(conn, state, &raw const goroutine, now_ns);
+    }
     if action & (END | END_AFTER) != 0 {
         finish::finish(conn, sk, now_ns);
         conn.after_cut();

@@ -6,11 +6,11 @@
 //! reads this iterator before a scrape and every second; it visits watched
 //! sockets only, whatever namespace they are in.
 
-use agent_common::conn::{Conn, END};
+use agent_common::conn::{Conn, END, ROLE_CLIENT};
 use agent_common::stats::Program;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
-use super::finish;
+use super::{call, finish};
 use crate::kernel::sock::Sock;
 use crate::probes::tcp;
 use crate::{connections, globals, stats};
@@ -45,7 +45,11 @@ fn sweep(ctx: *const Context) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if conn.on_sweep(now_ns, globals::SWEEP_IDLE_NS.load()) & END != 0 {
-        finish::finish(conn, sk, now_ns);
+        if conn.role == ROLE_CLIENT {
+            call::finish(conn, sk);
+        } else {
+            finish::finish(conn, sk, now_ns);
+        }
     }
     tcp::sample::sweep(sk, conn, now_ns);
 }

@@ -11,16 +11,21 @@ use crate::kernel::sock::Sock;
 use crate::maps::ACCEPTED;
 use crate::{filter, histogram, stats};
 
-/// At a read or write: the first one takes the wait, exact or estimated.
+/// At a read or write: the first one takes the wait, exact or estimated. Gives
+/// when the connection was accepted; 0 if that is long over or not known.
 #[inline(always)]
-pub(crate) fn at_io(sk: Sock, conn: &mut Conn, now_ns: u64) {
+pub(crate) fn at_io(sk: Sock, conn: &mut Conn, now_ns: u64) -> u64 {
     if !filter::has_lane(LANE_TCP) || conn.is_accepted != 0 {
-        return;
+        return 0;
     }
     // First, so that a second thread finds it done.
     conn.is_accepted = 1;
-    if conn.opened_ns != 0 {
-        take(sk, conn, now_ns);
+    if conn.opened_ns == 0 {
+        return 0;
+    }
+    match take(sk, conn, now_ns) {
+        NO_WAIT => 0,
+        wait_ns => conn.opened_ns + wait_ns,
     }
 }
 
@@ -35,7 +40,7 @@ pub(crate) fn without_io(sk: Sock, conn: &mut Conn) {
 
 /// Not inlined: rare, and it branches.
 #[inline(never)]
-fn take(sk: Sock, conn: &mut Conn, io_ns: u64) {
+fn take(sk: Sock, conn: &mut Conn, io_ns: u64) -> u64 {
     let key = sk.as_ptr() as u64;
     // SAFETY: a map value, copied.
     let accepted_ns = unsafe { ACCEPTED.get(key) }.map_or(0, |at_ns| *at_ns);
@@ -47,11 +52,12 @@ fn take(sk: Sock, conn: &mut Conn, io_ns: u64) {
         if io_ns != 0 && io_ns < conn.opened_ns {
             stats::lose(Loss::ClockRegression);
         }
-        return;
+        return NO_WAIT;
     }
     conn.is_accepted = 1;
     if let Some(counters) = counters(conn.service) {
         // SAFETY: a map value.
         unsafe { histogram::observe(&raw mut (*counters).accept_wait, wait_ns) };
     }
+    wait_ns
 }

@@ -37,6 +37,7 @@ fn skb(ctx: &BtfTracePointContext) {
     let Some(tcp) = sk.tcp() else {
         return;
     };
+    conn.on_resent();
     let kind = if sk.state() == state::SYN_SENT { SYN } else { DATA };
     count(conn, tcp, kind);
 }

@@ -233,7 +233,7 @@ impl CounterSeries {
         let Some(counters) = rest else { return };
         let unknown = Scope::Unknown as usize;
         let Some(place) = self.scopes.get_mut(unknown) else { return };
-        let granted = *place != Place::Unseen || budget.grant_fold(Group::Network);
+        let granted = *place != Place::Unseen || budget.grant_fold(Group::Network, SCOPE_SET);
         if place.settle(budget, &TCP_RTT, granted) == Place::Own {
             self.tcp_scope(unknown, &counters, snapshot);
         }
@@ -253,7 +253,7 @@ impl CounterSeries {
         let Some(place) = self.classes.get_mut(class) else { return false };
         let granted = *place != Place::Unseen
             || if class == OTHER_CLASS {
-                budget.grant_fold(Group::Syscalls)
+                budget.grant_fold(Group::Syscalls, CLASS_SET)
             } else {
                 budget.grant(Group::Syscalls, CLASS_SET)
             };

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::budget::NodeBudget;
+use crate::metrics::CONTAINER_BUDGET;
 
 const SCOPE: ScopeCounters = ScopeCounters {
     segments_sent: 5,
@@ -86,7 +87,7 @@ fn sum(snapshot: &Snapshot, metric: &'static Metric) -> f64 {
 #[test]
 fn scopes_without_room_are_counted_as_unknown() {
     // Room for one scope beyond what every container has, and that is kept.
-    let mut service = service(60);
+    let mut service = service(79);
     let mut tcp = tcp();
     let snapshot = service.snapshot(&tcp, &syscalls());
     let segments = values(&snapshot, &TCP_SEGMENTS_SENT);
@@ -98,7 +99,7 @@ fn scopes_without_room_are_counted_as_unknown() {
 
 #[test]
 fn the_default_budget_has_room_for_both_scopes() {
-    let snapshot = service(120).snapshot(&tcp(), &syscalls());
+    let snapshot = service(CONTAINER_BUDGET).snapshot(&tcp(), &syscalls());
     assert_eq!(values(&snapshot, &TCP_SEGMENTS_SENT).len(), 2);
     assert_eq!(values(&snapshot, &TCP_CONNECTS).len(), 4);
 }
@@ -110,7 +111,7 @@ fn counts() -> impl Strategy<Value = Vec<(usize, usize, u64)>> {
 proptest! {
     #[test]
     fn folded_or_not_the_sums_hold_and_no_series_ever_falls(
-        max in 60..400_u32,
+        max in 80..400_u32,
         rounds in prop::collection::vec(counts(), 1..6),
     ) {
         let mut service = service(max);
@@ -155,7 +156,7 @@ fn thread_cpu_ns() -> u64 {
 fn what_a_snapshot_costs() {
     const ROUNDS: u32 = 30;
     let node = NodeBudget::new(30_000);
-    let mut services: Vec<_> = (0..200).map(|i| service_of(&node, 120, i)).collect();
+    let mut services: Vec<_> = (0..200).map(|i| service_of(&node, CONTAINER_BUDGET, i)).collect();
     let (cpu, empty) = (cpu(), tcp());
     let mut full = tcp();
     full.connect_time.observe(1);

@@ -1,17 +1,17 @@
 //! Series of one service's requests: the event path's half of aggregation.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use agent_common::conn::Protocol;
 use agent_common::counter::requests::RequestCounters;
 use agent_common::head::Method;
-use agent_common::histogram::{CLASSIC_BUCKETS, Histogram, REQUEST_EDGES_NS, classic_index};
 
-use crate::aggregate::budget::{Budget, Group, REQUEST_SET};
-use crate::aggregate::histogram::HistogramValue;
+use crate::aggregate::budget::{Budget, Group, REQUEST_SET, TAIL_SET};
+use crate::aggregate::durations::Durations;
 use crate::aggregate::labels::{Identity, LabelSet};
+use crate::aggregate::parts::{PART_SET, PartProtocol, PartSums};
 use crate::aggregate::snapshot::{Snapshot, Value};
+use crate::aggregate::tail::Tail;
 use crate::event::request::Request;
 use crate::metrics::Metric;
 use crate::metrics::workload::{HTTP_SERVER_REQUEST_DURATION, REQUESTS, TURN_DURATION};
@@ -58,38 +58,67 @@ impl HttpKey {
     const REST: Self = Self { method: Method::Other, status: 0, failure: Failure::None };
 }
 
-/// Durations of one label set.
+/// Durations of one label set, and where their time went.
 #[derive(Debug)]
 struct Observed {
     labels: LabelSet,
-    durations: Histogram,
-    classic: [u64; CLASSIC_BUCKETS],
+    durations: Durations,
+    parts: PartSums,
     /// What the kernel counted besides, as of the last snapshot.
-    sampled: Option<Box<(Histogram, [u64; CLASSIC_BUCKETS])>>,
+    sampled: Option<Box<Durations>>,
 }
 
 impl Observed {
     fn new(labels: LabelSet) -> Box<Self> {
-        let classic = [0; CLASSIC_BUCKETS];
-        Box::new(Self { labels, durations: Histogram::new(), classic, sampled: None })
+        let (durations, parts) = Default::default();
+        Box::new(Self { labels, durations, parts, sampled: None })
     }
 
-    fn observe(&mut self, wall_ns: u64) {
-        self.durations.observe(wall_ns);
-        if let Some(bucket) = self.classic.get_mut(classic_index(wall_ns, &REQUEST_EDGES_NS)) {
-            *bucket += 1;
-        }
+    fn observe(&mut self, request: &Request) {
+        self.durations.observe(request.wall_ns());
+        self.parts.observe(&request.parts, request.work.estimated);
     }
 
     fn value(&self) -> Value {
-        let (mut durations, mut classic) = (self.durations, self.classic);
+        let Some(sampled) = &self.sampled else { return self.durations.value() };
+        let mut durations = self.durations.clone();
+        durations.merge(sampled);
+        durations.value()
+    }
+
+    /// The parts of exactly the durations that [`Observed::value`] has.
+    fn parts(&self) -> PartSums {
+        let mut parts = self.parts;
         if let Some(sampled) = &self.sampled {
-            durations.merge(&sampled.0);
-            for (sum, count) in classic.iter_mut().zip(sampled.1) {
-                *sum += count;
-            }
+            parts.add_sampled(sampled.sum_ns());
         }
-        Value::Histogram(Arc::new(HistogramValue { durations, classic: Some(classic) }))
+        parts
+    }
+}
+
+/// Time by part of each protocol, as of one snapshot.
+#[derive(Debug, Default)]
+struct TimeBooks {
+    /// Which protocols have series of parts.
+    granted: [bool; PartProtocol::ALL.len()],
+    sums: [PartSums; PartProtocol::ALL.len()],
+}
+
+impl TimeBooks {
+    fn has(&self, protocol: PartProtocol) -> bool {
+        self.granted.get(protocol as usize).copied().unwrap_or(false)
+    }
+
+    fn set_granted(&mut self, protocol: PartProtocol) {
+        if let Some(granted) = self.granted.get_mut(protocol as usize) {
+            *granted = true;
+        }
+    }
+
+    fn add(&mut self, protocol: PartProtocol, parts: &PartSums) {
+        if let Some(sum) = self.sums.get_mut(protocol as usize) {
+            sum.merge(parts);
+        }
     }
 }
 
@@ -115,6 +144,13 @@ impl Key {
             Self::Turn(..) => &TURN_DURATION,
         }
     }
+
+    const fn part_protocol(self) -> PartProtocol {
+        match self {
+            Self::Http(_) => PartProtocol::Http,
+            Self::Turn(protocol, _) => named(protocol),
+        }
+    }
 }
 
 /// Requests of one metric.
@@ -135,15 +171,33 @@ impl<K> Sets<K> {
         Self { own: HashMap::new(), rest: None, has_rest: None }
     }
 
-    fn snapshot(&mut self, metric: &'static Metric, budget: &mut Budget, snapshot: &mut Snapshot) {
-        let mut shown: Vec<&Observed> = self.own.values().map(|observed| &**observed).collect();
+    /// Puts durations into a snapshot, and the parts of the same requests into
+    /// the books of time.
+    fn snapshot(
+        &mut self,
+        metric: &'static Metric,
+        protocols: (fn(&K) -> PartProtocol, PartProtocol),
+        books: &mut TimeBooks,
+        budget: &mut Budget,
+        snapshot: &mut Snapshot,
+    ) {
+        let (protocol_of, rest_protocol) = protocols;
+        let mut shown: Vec<(PartProtocol, &Observed)> =
+            self.own.iter().map(|(key, observed)| (protocol_of(key), &**observed)).collect();
         if let Some(rest) = &self.rest {
-            let has_rest = self.has_rest.get_or_insert_with(|| budget.grant_fold(Group::Requests));
-            shown.extend(has_rest.then_some(&**rest));
+            let has_rest = *self.has_rest.get_or_insert_with(|| {
+                let parts = if books.has(rest_protocol) { 0 } else { PART_SET };
+                budget.grant_fold(Group::Requests, REQUEST_SET + parts)
+            });
+            if has_rest {
+                books.set_granted(rest_protocol);
+                shown.push((rest_protocol, rest));
+            }
         }
         let family = snapshot.family(metric);
-        for observed in shown {
+        for (protocol, observed) in shown {
             family.push(observed.labels.clone(), observed.value());
+            books.add(protocol, &observed.parts());
         }
     }
 }
@@ -157,6 +211,10 @@ pub struct RequestSeries {
     turns: Sets<(Protocol, u16)>,
     exported: u64,
     folded: HashSet<Key>,
+    books: TimeBooks,
+    tail: Tail,
+    /// Whether the tail has series; decided with the first request.
+    has_tail: Option<bool>,
 }
 
 /// What becomes of requests, in the order of the books.
@@ -167,8 +225,9 @@ impl RequestSeries {
     #[must_use]
     pub fn new(identity: Identity) -> Self {
         let outcomes = OUTCOMES.map(|name| LabelSet::new(&REQUESTS, Some(&identity), &[name]));
-        let (http, turns) = (Sets::new(), Sets::new());
-        Self { identity, outcomes, http, turns, exported: 0, folded: HashSet::new() }
+        let (http, turns, folded) = (Sets::new(), Sets::new(), HashSet::new());
+        let (books, tail) = Default::default();
+        Self { identity, outcomes, http, turns, exported: 0, folded, books, tail, has_tail: None }
     }
 
     /// Counts a request. Without a budget, which a container beyond the node's
@@ -176,7 +235,9 @@ impl RequestSeries {
     pub fn observe(&mut self, request: &Request, budget: Option<&mut Budget>) {
         self.exported += 1;
         let key = Key::of(request);
-        self.set(key, budget).observe(request.wall_ns());
+        self.set(key, budget).observe(request);
+        let estimated = request.work.estimated;
+        self.tail.observe(request.wall_ns(), request.end_ns, &request.parts, estimated);
     }
 
     /// Requests counted one by one.
@@ -197,12 +258,36 @@ impl RequestSeries {
         if books.sampled > 0 {
             self.merge_sampled(books);
         }
-        self.http.snapshot(&HTTP_SERVER_REQUEST_DURATION, budget, snapshot);
-        self.turns.snapshot(&TURN_DURATION, budget, snapshot);
+        let time = &mut self.books;
+        time.sums = Default::default();
+        let http = (|_: &HttpKey| PartProtocol::Http) as fn(&_) -> _;
+        let (metric, protocols) = (&HTTP_SERVER_REQUEST_DURATION, (http, PartProtocol::Http));
+        self.http.snapshot(metric, protocols, time, budget, snapshot);
+        let turns = (|(protocol, _): &(Protocol, u16)| named(*protocol)) as fn(&_) -> _;
+        self.turns.snapshot(&TURN_DURATION, (turns, PartProtocol::Other), time, budget, snapshot);
+        self.snapshot_time(budget, snapshot);
         let counts = [self.exported, books.sampled, books.filtered, dropped, books.lost];
         let family = snapshot.family(&REQUESTS);
         for (labels, count) in self.outcomes.iter().zip(counts) {
             family.push(labels.clone(), Value::Counter(count as f64));
+        }
+    }
+
+    /// Where the time went of the requests that are shown.
+    fn snapshot_time(&mut self, budget: &mut Budget, snapshot: &mut Snapshot) {
+        let mut all = PartSums::default();
+        let books = PartProtocol::ALL.into_iter().zip(self.books.granted).zip(self.books.sums);
+        let granted = books.filter(|((_, is_granted), _)| *is_granted);
+        for ((protocol, _), sums) in granted {
+            sums.snapshot(protocol, &self.identity, snapshot);
+            all.merge(&sums);
+        }
+        if !self.books.granted.contains(&true) {
+            return;
+        }
+        if *self.has_tail.get_or_insert_with(|| budget.grant_fold(Group::Tail, TAIL_SET)) {
+            self.tail.snapshot(&self.identity, snapshot);
+            all.snapshot_confidence(&self.identity, snapshot);
         }
     }
 
@@ -214,7 +299,8 @@ impl RequestSeries {
         let has_http = !self.http.own.is_empty() || self.http.rest.is_some();
         let is_turns = is_begun || (!has_http && !self.turns.own.is_empty());
         let rest = if is_turns { self.turn_rest() } else { self.http_rest() };
-        rest.sampled = Some(Box::new((books.sampled_durations, books.sampled_classic)));
+        rest.sampled =
+            Some(Box::new(Durations::of(books.sampled_durations, books.sampled_classic)));
     }
 
     /// Where requests with this key are counted.
@@ -232,11 +318,15 @@ impl RequestSeries {
             return self.http_rest();
         }
         // What was folded once stays so: its series would begin too late.
+        let protocol = key.part_protocol();
         let is_own = is_known
             || budget.is_some_and(|budget| {
                 let is_granted = !is_full
                     && !self.folded.contains(&key)
-                    && budget.grant(Group::Requests, REQUEST_SET);
+                    && budget.grant_requests(!self.books.has(protocol));
+                if is_granted {
+                    self.books.set_granted(protocol);
+                }
                 if !is_granted && self.folded.len() < MAX_FOLDED && self.folded.insert(key) {
                     budget.count_folded(key.metric());
                 }
@@ -274,7 +364,7 @@ impl RequestSeries {
 }
 
 fn turn_labels(identity: &Identity, protocol: Protocol, port: u16) -> LabelSet {
-    let values = [protocol_name(protocol), &port.to_string()];
+    let values = [named(protocol).as_str(), &port.to_string()];
     LabelSet::new(&TURN_DURATION, Some(identity), &values)
 }
 
@@ -289,12 +379,13 @@ fn http_labels(identity: &Identity, key: &HttpKey) -> LabelSet {
     LabelSet::new(&HTTP_SERVER_REQUEST_DURATION, Some(identity), &values)
 }
 
-const fn protocol_name(protocol: Protocol) -> &'static str {
+/// The name that a protocol has in labels.
+const fn named(protocol: Protocol) -> PartProtocol {
     match protocol {
-        Protocol::Tls => "tls",
-        Protocol::Http2 => "http2",
-        Protocol::Http1 => "http",
-        Protocol::Unknown | Protocol::Opaque => "tcp",
+        Protocol::Tls => PartProtocol::Tls,
+        Protocol::Http2 => PartProtocol::Http2,
+        Protocol::Http1 => PartProtocol::Http,
+        Protocol::Unknown | Protocol::Opaque => PartProtocol::Tcp,
     }
 }
 

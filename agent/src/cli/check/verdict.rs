@@ -165,7 +165,7 @@ pub(super) mod tests {
                 ProgramState::Loaded
             };
             let instructions = (state == ProgramState::Loaded).then_some(1234);
-            Program { status: ProgramStatus { spec, state }, instructions }
+            Program { status: ProgramStatus { spec, state, note: String::new() }, instructions }
         });
         Examination {
             kernel: "5.15.0-91-generic".to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! Separate from drawing because the table that is printed once has the same.
 
+use super::layers::glyph;
 use super::rates::{Rates, Row};
 use super::units::{count, duration, ratio};
 
@@ -26,11 +27,16 @@ pub enum Column {
     Throttled,
     /// TCP segments sent again, a second.
     Retransmits,
+    /// Where the time went, as a bar; sorted by what is not the application's
+    /// own.
+    Layers,
+    /// What the slow tail is made of, in words; sorted by slow requests.
+    Tail,
 }
 
 impl Column {
     /// All, from left to right.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Workload,
         Self::Requests,
         Self::Errors,
@@ -40,11 +46,21 @@ impl Column {
         Self::Runqueue,
         Self::Throttled,
         Self::Retransmits,
+        Self::Layers,
+        Self::Tail,
     ];
 
     /// Those that go first where there is little room, the first one first.
-    const DISPENSABLE: [Self; 6] =
-        [Self::P95, Self::Retransmits, Self::Throttled, Self::Runqueue, Self::P50, Self::Errors];
+    const DISPENSABLE: [Self; 8] = [
+        Self::Tail,
+        Self::P95,
+        Self::Retransmits,
+        Self::Throttled,
+        Self::Runqueue,
+        Self::P50,
+        Self::Layers,
+        Self::Errors,
+    ];
 
     /// Its heading.
     #[must_use]
@@ -59,15 +75,19 @@ impl Column {
             Self::Runqueue => "RUNQ99",
             Self::Throttled => "THROT",
             Self::Retransmits => "RETR/S",
+            Self::Layers => "LAYERS",
+            Self::Tail => "SLOW TAIL",
         }
     }
 
-    /// Its width, but for the name's, which takes what is left. A sign for the
+    /// Its least width, but for the name's, which takes what is left. A sign for the
     /// order fits in beside the heading.
     const fn width(self) -> usize {
         match self {
             Self::Workload => 0,
             Self::Runqueue | Self::Retransmits => 7,
+            Self::Layers => 12,
+            Self::Tail => 60,
             _ => 6,
         }
     }
@@ -85,6 +105,8 @@ impl Column {
             Self::Runqueue => rates.runqueue.quantile(0.99),
             Self::Throttled => Some(rates.throttled),
             Self::Retransmits => Some(rates.retransmits),
+            Self::Layers => rates.parts.share_elsewhere(),
+            Self::Tail => Some(rates.tail.requests),
         }
     }
 
@@ -93,7 +115,7 @@ impl Column {
     pub fn show(self, value: Option<f64>) -> String {
         let Some(value) = value else { return "-".to_owned() };
         match self {
-            Self::Workload => String::new(),
+            Self::Workload | Self::Layers | Self::Tail => String::new(),
             Self::Requests | Self::Retransmits => count(value),
             Self::Errors | Self::Throttled => ratio(value),
             Self::P50 | Self::P95 | Self::P99 | Self::Runqueue => duration(value),
@@ -103,6 +125,8 @@ impl Column {
 
 /// Least width of a name before columns give way.
 const MIN_NAME: usize = 20;
+/// Longest bar, cells.
+const MAX_BAR: usize = 30;
 /// Blanks between two columns.
 const GAP: usize = 1;
 
@@ -127,7 +151,12 @@ impl Layout {
         }
         let room = width.saturating_sub(fixed(&columns));
         let name = room.min(longest.max(Column::Workload.heading().len() + 2));
-        let width = |column: Column| if column == Column::Workload { name } else { column.width() };
+        let spare = room - name;
+        let width = |column: Column| match column {
+            Column::Workload => name,
+            Column::Layers => column.width() + spare.min(MAX_BAR - column.width()),
+            _ => column.width(),
+        };
         Self(columns.into_iter().map(|column| (column, width(column))).collect())
     }
 
@@ -142,6 +171,15 @@ impl Layout {
     pub fn cell(&self, column: Column, width: usize, row: &Row) -> String {
         match (column, &row.rates) {
             (Column::Workload, _) => fit(&row.identity.name(), width),
+            (Column::Layers, Some(rates)) if rates.parts.total_ns() > 0 => {
+                let bar = rates.parts.bar(width).into_iter();
+                let cells = bar.flat_map(|(layer, cells)| std::iter::repeat_n(glyph(layer), cells));
+                format!("{:GAP$}{}", "", cells.collect::<String>())
+            }
+            (Column::Layers, _) => format!("{:GAP$}{:width$}", "", "-"),
+            (Column::Tail, Some(rates)) => {
+                format!("{:GAP$}{}", "", fit(&rates.tail.words(), width))
+            }
             (_, Some(rates)) => self.number(&column.show(column.value(rates)), width),
             (_, None) => self.number("-", width),
         }
@@ -181,9 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn eighty_columns_hold_everything_and_less_gives_up_the_least_important() {
-        assert_eq!(kept(80), Column::ALL);
-        assert!(!kept(70).contains(&Column::P95));
+    fn eighty_columns_hold_the_layers_and_less_gives_up_the_least_important() {
+        assert_eq!(kept(200), Column::ALL);
+        let left_out = [Column::P95, Column::Retransmits, Column::Tail];
+        let wanted: Vec<_> =
+            Column::ALL.into_iter().filter(|column| !left_out.contains(column)).collect();
+        assert_eq!(kept(80), wanted);
+        assert!(!kept(70).contains(&Column::Throttled));
         assert_eq!(kept(30), [Column::Workload, Column::Requests, Column::P99]);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Separate from what is shown, so that a test can look at every cell of it.
 
+use agent_common::parts::Layer;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout as Areas};
 use ratatui::style::{Color, Modifier, Style};
@@ -9,18 +10,22 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::columns::{Column, Layout, fit};
+use super::layers::glyph;
 use super::rates::{Rates, Row, Sampled};
 use super::units::{age, bytes, count, ratio};
 use super::view::View;
 
-/// Lines that are not rows: two of header, a blank one, headings, totals, keys.
-pub const FIXED_LINES: u16 = 6;
+/// Lines that are not rows: two of header, what the bars mean, headings, totals,
+/// the slow tail, keys.
+pub const FIXED_LINES: u16 = 7;
 
 /// Above these a value is worth a look. For the eye only: nothing is decided by
 /// them.
 const MANY_ERRORS: f64 = 0.01;
 /// A run queue that is felt by a request, seconds.
 const LONG_WAIT: f64 = 0.005;
+/// Longest name before the slow tail, so that the tail is seen.
+const MAX_TAIL_NAME: usize = 24;
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +37,20 @@ pub struct Theme {
 impl Theme {
     fn colour(self, colour: Color) -> Style {
         if self.has_colour { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    /// A layer's: its character on its colour.
+    fn layer(self, layer: Layer) -> Style {
+        let colour = match layer {
+            Layer::Application => Color::Green,
+            Layer::Runtime => Color::Cyan,
+            Layer::Os => Color::Yellow,
+            Layer::Network => Color::Magenta,
+            Layer::Downstream => Color::Blue,
+            Layer::Hardware => Color::Red,
+            Layer::Unattributed => return DIM,
+        };
+        if self.has_colour { Style::new().fg(Color::Black).bg(colour) } else { Style::new() }
     }
 
     fn good(self) -> Style {
@@ -63,10 +82,11 @@ pub struct Status {
 
 /// Draws all of it.
 pub fn draw(frame: &mut Frame<'_>, view: &View, status: &Status, theme: Theme) {
-    let [header, headings, body, total, keys] = Areas::vertical([
+    let [header, headings, body, total, tail, keys] = Areas::vertical([
         Constraint::Length(3),
         Constraint::Length(1),
         Constraint::Min(0),
+        Constraint::Length(1),
         Constraint::Length(1),
         Constraint::Length(1),
     ])
@@ -74,8 +94,12 @@ pub fn draw(frame: &mut Frame<'_>, view: &View, status: &Status, theme: Theme) {
     let rows = view.rows();
     let longest = view.sampled().rows.iter().map(|row| row.identity.name().chars().count());
     let layout = Layout::new(usize::from(frame.area().width), longest.max().unwrap_or(0));
-    let header_lines =
-        vec![agent_line(view.sampled(), status, theme), lanes_line(view.sampled(), theme)];
+    let has_bars = layout.columns().iter().any(|(column, _)| *column == Column::Layers);
+    let header_lines = vec![
+        agent_line(view.sampled(), status, theme),
+        lanes_line(view.sampled(), theme),
+        if has_bars { legend_line(theme) } else { Line::default() },
+    ];
     frame.render_widget(Paragraph::new(header_lines), header);
     frame.render_widget(heading_line(&layout, view, theme), headings);
     let page = usize::from(body.height);
@@ -88,6 +112,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View, status: &Status, theme: Theme) {
         frame.render_widget(Paragraph::new(lines), body);
     }
     frame.render_widget(total_line(&layout, &rows, view.sampled()), total);
+    frame.render_widget(tail_line(rows.get(first).copied()), tail);
     let shown = rows.len().min(first + page);
     frame.render_widget(keys_line(view, first, shown, rows.len()), keys);
 }
@@ -135,6 +160,27 @@ fn lanes_line<'a>(sampled: &Sampled, theme: Theme) -> Line<'a> {
     Line::from(spans)
 }
 
+/// What the characters of the bars mean.
+fn legend_line<'a>(theme: Theme) -> Line<'a> {
+    let mut spans = Vec::new();
+    for layer in Layer::ALL {
+        spans.push(Span::styled(glyph(layer).to_string(), theme.layer(layer)));
+        spans.push(Span::styled(format!(" {} ", layer.as_str()), DIM));
+    }
+    Line::from(spans)
+}
+
+/// What the slow tail of the first row on screen is made of.
+fn tail_line<'a>(row: Option<&Row>) -> Line<'a> {
+    let Some(row) = row else { return Line::default() };
+    let words = row.rates.as_ref().map(|rates| rates.tail.words()).unwrap_or_default();
+    if words.is_empty() {
+        return Line::default();
+    }
+    let name = fit(&row.identity.name(), row.identity.name().chars().count().min(MAX_TAIL_NAME));
+    Line::from(vec![Span::styled(format!("{name} slow: "), DIM), Span::raw(words)])
+}
+
 fn heading_line<'a>(layout: &Layout, view: &View, theme: Theme) -> Line<'a> {
     let mut spans = Vec::new();
     for (column, width) in layout.columns() {
@@ -145,10 +191,10 @@ fn heading_line<'a>(layout: &Layout, view: &View, theme: Theme) -> Line<'a> {
             (true, false) => "↑",
         };
         let text = format!("{}{sign}", column.heading());
-        let text = if *column == Column::Workload {
-            fit(&text, *width)
-        } else {
-            layout.number(&text, *width)
+        let text = match column {
+            Column::Workload => fit(&text, *width),
+            Column::Layers | Column::Tail => format!(" {}", fit(&text, *width)),
+            _ => layout.number(&text, *width),
         };
         let style = if is_sorted { theme.colour(Color::Cyan).patch(BOLD) } else { BOLD };
         spans.push(Span::styled(text, style));
@@ -160,11 +206,21 @@ fn row_line<'a>(layout: &Layout, row: &Row, theme: Theme) -> Line<'a> {
     let mut spans = Vec::new();
     let is_idle = row.rates.as_ref().is_none_or(|rates| rates.requests == 0.0);
     for (column, width) in layout.columns() {
+        if let (Column::Layers, Some(rates)) = (column, &row.rates)
+            && rates.parts.total_ns() > 0
+        {
+            spans.push(Span::raw(" "));
+            for (layer, cells) in rates.parts.bar(*width) {
+                let bar = glyph(layer).to_string().repeat(cells);
+                spans.push(Span::styled(bar, theme.layer(layer)));
+            }
+            continue;
+        }
         let text = layout.cell(*column, *width, row);
         let value = row.rates.as_ref().and_then(|rates| column.value(rates));
         let style = match column {
             Column::Workload if is_idle => DIM,
-            Column::Workload => Style::new(),
+            Column::Workload | Column::Tail => Style::new(),
             _ => style_of(*column, value, theme),
         };
         spans.push(Span::styled(text, style));
@@ -265,25 +321,48 @@ mod tests {
     }
 
     #[test]
-    fn eighty_columns_show_every_column_of_every_workload() {
+    fn eighty_columns_show_the_layers_of_every_workload() {
         let shown = lines(&picture(80, 12, false, &view(), &status()));
         assert_eq!(
             shown,
             [
                 "strata 0.1.0  agent pid 42  up 12s  cpu 0.5%  rss 18.0 MiB  LOST 50.0/s",
                 "● sockets  ○ cpu degraded  ○ syscalls off",
+                "a application r runtime o os n network d downstream h hardware · unattributed",
+                "WORKLOAD                 REQ/S↓   ERR%    P50    P99  RUNQ99  THROT LAYERS",
+                "systemd/nginx.service       100      0  361us  376us       -      0 -",
+                "shop/api-7d9…5-x2x4z/api   50.0    10% 6.32ms  589ms    12us    25% aaaaaadddd··",
+                "process/idle                  0      -      -      -       -      0 -",
                 "",
-                "WORKLOAD               REQ/S↓   ERR%    P50    P95    P99  RUNQ99  THROT  RETR/S",
-                "systemd/nginx.service     100      0  361us  375us  376us       -      0       0",
-                "shop/api-7d…-x2x4z/api   50.0    10% 6.32ms  569ms  589ms    12us    25%     1.5",
-                "process/idle                0      -      -      -      -       -      0       0",
                 "",
+                "3 workloads                 150   5.0%  377us  584ms    12us    25% aaaaaadddd··",
                 "",
-                "",
-                "3 workloads               150   5.0%  377us 6.57ms  584ms    12us    25%     1.5",
                 "q quit  s sort  r reverse  / filter  p pause",
             ]
         );
+    }
+
+    #[test]
+    fn the_slow_tail_is_told_in_a_column_or_in_a_line() {
+        let mut view = view();
+        view.filter = "shop".to_owned();
+        let words = "71% downstream.wait, 20% os.runqueue, 9.0% application.cpu";
+        let shown = lines(&picture(80, 12, false, &view, &status()));
+        assert_eq!(
+            shown[10],
+            format!("shop/api-7d9…5-x2x4z/api slow: {words}").chars().take(80).collect::<String>()
+        );
+        let shown = lines(&picture(200, 12, false, &view, &status()));
+        assert!(shown[4].ends_with(words), "{}", shown[4]);
+    }
+
+    #[test]
+    fn a_bar_has_the_colours_of_its_layers() {
+        let shown = picture(80, 12, true, &view(), &status());
+        let cells = shown.content.iter().skip(5 * 80 + 68).take(12);
+        let colours: Vec<Color> = cells.map(|cell| cell.bg).collect();
+        assert_eq!(colours[..10], [[Color::Green; 6].as_slice(), &[Color::Blue; 4]].concat());
+        assert_eq!(colours[10..], [Color::Reset; 2]);
     }
 
     #[test]
@@ -306,8 +385,9 @@ mod tests {
 
     #[test]
     fn without_colours_there_are_none() {
-        let has_colour =
-            |buffer: &Buffer| buffer.content.iter().any(|cell| cell.fg != Color::Reset);
+        let has_colour = |buffer: &Buffer| {
+            buffer.content.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset)
+        };
         assert!(has_colour(&picture(100, 12, true, &view(), &status())));
         assert!(!has_colour(&picture(100, 12, false, &view(), &status())));
     }

@@ -9,6 +9,7 @@
 
 pub mod columns;
 pub mod draw;
+pub mod layers;
 pub mod once;
 pub mod quantile;
 pub mod rates;

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::columns::{Column, Layout};
+use super::layers::{TimeByPart, name};
 use super::rates::{Rates, Row, Sampled};
 use super::view::sorted;
 
@@ -35,6 +36,9 @@ pub fn table(sampled: &Sampled, out: &mut dyn Write) -> io::Result<()> {
     for (column, width) in layout.columns() {
         match column {
             Column::Workload => write!(out, "{:width$}", column.heading())?,
+            // The last one: what is behind it is blank.
+            Column::Tail => write!(out, " {}", column.heading())?,
+            Column::Layers => write!(out, " {:width$}", column.heading())?,
             _ => write!(out, "{}", layout.number(column.heading(), *width))?,
         }
     }
@@ -93,7 +97,16 @@ fn object(row: &Row, interval_s: f64) -> Value {
         "runqueue_ratio": rates.map(|rates| rates.runqueue.sum_seconds() / interval_s),
         "throttled_ratio": of(Column::Throttled),
         "retransmits_per_second": of(Column::Retransmits),
+        "parts": rates.map(|rates| seconds(&rates.parts)),
+        "slow_requests_per_second": number(|rates| rates.tail.requests),
+        "slow_parts": rates.map(|rates| seconds(&rates.tail.parts)),
     })
+}
+
+/// Seconds of every part, by its name; all of them, also those without time.
+fn seconds(parts: &TimeByPart) -> Value {
+    let seconds = parts.iter().map(|(part, ns)| (name(part), json!(ns as f64 / 1e9)));
+    Value::Object(seconds.collect())
 }
 
 #[cfg(test)]
@@ -113,7 +126,7 @@ mod tests {
         let table = printed(table);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 5);
-        assert!(lines[0].starts_with("WORKLOAD ") && lines[0].ends_with("RETR/S"));
+        assert!(lines[0].starts_with("WORKLOAD ") && lines[0].trim_end().ends_with("SLOW TAIL"));
         assert!(lines[2].starts_with("shop/api-7d9f8b6c5-x2x4z/api "), "{table}");
         let total: Vec<&str> = lines[4].split_whitespace().collect();
         assert_eq!(total[..5], ["total", "of", "3", "150", "5.0%"]);
@@ -131,6 +144,10 @@ mod tests {
         assert_eq!(api["requests"][1]["status_class"], "5xx");
         assert!((api["p99_seconds"].as_f64().unwrap() - 0.59).abs() < 0.01);
         assert!((api["throttled_ratio"].as_f64().unwrap() - 0.25).abs() < 1e-9);
+        assert_eq!(api["parts"]["downstream.wait"], 0.3);
+        assert_eq!(api["parts"].as_object().unwrap().len(), 19);
+        assert_eq!(api["slow_requests_per_second"], 0.5);
+        assert_eq!(api["slow_parts"]["os.runqueue"], 0.02);
         assert_eq!(objects[2]["p99_seconds"], Value::Null);
         assert_eq!(objects[2]["requests_per_second"], 0.0);
     }

@@ -1,7 +1,8 @@
 //! Two samples in, what happened in between out. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::layers::TimeByPart;
 use super::quantile::Buckets;
 use crate::export::json::{AgentState, Outcomes, Workload, Workloads};
 
@@ -82,6 +83,39 @@ pub struct Rates {
     pub retransmits: f64,
     /// By protocol and class of status.
     pub classes: Vec<ClassRate>,
+    /// Where the time of requests went, in the interval.
+    pub parts: TimeByPart,
+    /// The slow tail.
+    pub tail: Tail,
+}
+
+/// Requests that were slower than most of their workload.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tail {
+    /// How many, a second.
+    pub requests: f64,
+    /// Where their time went, in the interval.
+    pub parts: TimeByPart,
+    /// The same since the agent began to watch: a second often has no slow
+    /// request.
+    pub parts_ever: TimeByPart,
+}
+
+impl Tail {
+    /// What it is made of, in words; empty if there never was one.
+    #[must_use]
+    pub fn words(&self) -> String {
+        if self.parts.total_ns() > 0 { self.parts.words() } else { self.parts_ever.words() }
+    }
+
+    fn between(earlier: &Workload, later: &Workload, interval_s: f64) -> Self {
+        let requests = later.slow_requests.saturating_sub(earlier.slow_requests);
+        Self {
+            requests: requests as f64 / interval_s,
+            parts: TimeByPart::between(&earlier.slow_parts, &later.slow_parts),
+            parts_ever: TimeByPart::between(&BTreeMap::new(), &later.slow_parts),
+        }
+    }
 }
 
 /// Requests of one protocol and class of status.
@@ -173,6 +207,8 @@ impl Rates {
             throttled: rate(earlier.throttled_ns, later.throttled_ns) / 1e9,
             retransmits: rate(earlier.retransmits, later.retransmits),
             classes,
+            parts: TimeByPart::between(&earlier.parts, &later.parts),
+            tail: Tail::between(earlier, later, interval_s),
         };
         rates.set_error_ratio(interval_s);
         rates
@@ -190,6 +226,10 @@ impl Rates {
             total.retransmits += rates.retransmits;
             total.duration.add(&rates.duration);
             total.runqueue.add(&rates.runqueue);
+            total.parts.add(&rates.parts);
+            total.tail.requests += rates.tail.requests;
+            total.tail.parts.add(&rates.tail.parts);
+            total.tail.parts_ever.add(&rates.tail.parts_ever);
         }
         total.set_error_ratio(interval_s);
         total

@@ -1,5 +1,10 @@
 //! Samples for the tests of every file here.
 
+use std::collections::BTreeMap;
+
+use agent_common::parts::Part;
+
+use super::layers::name;
 use crate::export::json::{AgentState, Durations, Lane, Outcomes, Requests, Workload, Workloads};
 
 /// Nanoseconds of a second.
@@ -16,6 +21,9 @@ pub(super) fn sample(at_s: u64, step: u64) -> Workloads {
         runqueue: durations(&[(60, 20 * step)]),
         throttled_ns: SECOND_NS / 2 * step,
         retransmits: 3 * step,
+        parts: parts(&[(Part::Cpu, 500), (Part::Downstream, 300), (Part::Unknown, 200)], step),
+        slow_parts: parts(&[(Part::Downstream, 71), (Part::Runqueue, 20), (Part::Cpu, 9)], step),
+        slow_requests: step,
         ..workload("shop", "api-7d9f8b6c5-x2x4z", "api", "deployment/api")
     };
     let web = Workload {
@@ -45,6 +53,11 @@ fn workload(namespace: &str, pod: &str, container: &str, workload: &str) -> Work
     let [namespace, pod, container, workload] =
         [namespace, pod, container, workload].map(str::to_owned);
     Workload { namespace, pod, container, workload, ..Workload::default() }
+}
+
+fn parts(parts: &[(Part, u64)], step: u64) -> BTreeMap<String, u64> {
+    let sums = parts.iter().map(|(part, ms)| (name(*part), ms * 1_000_000 * step));
+    sums.filter(|(_, ns)| *ns > 0).collect()
 }
 
 fn requests(class: &str, count: u64, errors: u64) -> Requests {

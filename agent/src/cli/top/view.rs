@@ -222,10 +222,10 @@ mod tests {
         assert_eq!(names(&view)[2], "process/idle", "what has no value comes last");
         press(&mut view, "r");
         assert_eq!(names(&view)[2], "process/idle", "in either order");
-        press(&mut view, "sssss");
+        press(&mut view, "sssssss");
         assert_eq!((view.sort, view.is_descending), (Column::Workload, false));
         press(&mut view, "<");
-        assert_eq!((view.sort, view.is_descending), (Column::Retransmits, true));
+        assert_eq!((view.sort, view.is_descending), (Column::Tail, true));
     }
 
     #[test]

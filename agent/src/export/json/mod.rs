@@ -8,6 +8,8 @@
 
 mod rows;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::channel::SnapshotSource;
@@ -114,6 +116,15 @@ pub struct Workload {
     pub retransmits: u64,
     /// TCP segments sent, those sent again included.
     pub segments_sent: u64,
+    /// Time of requests by `layer.part`, nanoseconds; what is zero is left out.
+    #[serde(default)]
+    pub parts: BTreeMap<String, u64>,
+    /// The same, of slow requests.
+    #[serde(default)]
+    pub slow_parts: BTreeMap<String, u64>,
+    /// How many requests were slow.
+    #[serde(default)]
+    pub slow_requests: u64,
 }
 
 /// Finished requests by what became of their records.

@@ -103,6 +103,12 @@ fn take_workload(metric: &'static Metric, series: &Series, to: &mut Gathered) {
         let count = count(&series.value);
         let outcomes = &mut to.row.outcomes;
         add_outcome(outcomes, label(labels, "outcome"), count);
+    } else if is(&workload::REQUEST_PART) {
+        add_part(&mut to.row.parts, series);
+    } else if is(&workload::SLOW_REQUEST_PART) {
+        add_part(&mut to.row.slow_parts, series);
+    } else if is(&workload::SLOW_REQUESTS) {
+        to.row.slow_requests += count(&series.value);
     } else if is(&workload::RUNQUEUE_LATENCY) {
         to.runqueue.add(&series.value);
     } else if is(&workload::CPU_THROTTLED) {
@@ -113,6 +119,15 @@ fn take_workload(metric: &'static Metric, series: &Series, to: &mut Gathered) {
         to.row.segments_sent += count(&series.value);
     } else if is(&workload::CONTAINER_INFO) {
         to.row.container_id = label(labels, "container_id").to_owned();
+    }
+}
+
+fn add_part(parts: &mut BTreeMap<String, u64>, series: &Series) {
+    let ns = nanoseconds(&series.value);
+    if ns > 0 {
+        let labels = &series.labels;
+        let name = format!("{}.{}", label(labels, "layer"), label(labels, "part"));
+        *parts.entry(name).or_insert(0) += ns;
     }
 }
 
@@ -174,13 +189,14 @@ fn count(value: &Value) -> u64 {
     match value {
         // Whole numbers below 2^53, which a float holds exactly.
         Value::Counter(value) | Value::Gauge(value) => value.round() as u64,
-        Value::Histogram(_) => 0,
+        Value::Nanoseconds(_) | Value::Histogram(_) => 0,
     }
 }
 
 fn nanoseconds(value: &Value) -> u64 {
     match value {
         Value::Counter(seconds) | Value::Gauge(seconds) => (seconds * 1e9).round() as u64,
+        Value::Nanoseconds(ns) => *ns,
         Value::Histogram(_) => 0,
     }
 }
@@ -219,6 +235,13 @@ mod tests {
             }
             let waits = sample::histogram(&workload::RUNQUEUE_LATENCY, &[50_000]);
             push(&workload::RUNQUEUE_LATENCY, &[], waits);
+            for (protocol, ns) in [("http", 7), ("tcp", 5)] {
+                let labels = [protocol, "downstream", "wait"];
+                push(&workload::REQUEST_PART, &labels, Value::Nanoseconds(ns));
+                push(&workload::REQUEST_PART, &[protocol, "os", "disk"], Value::Nanoseconds(0));
+            }
+            push(&workload::SLOW_REQUEST_PART, &["os", "disk"], Value::Nanoseconds(3));
+            push(&workload::SLOW_REQUESTS, &[], Value::Counter(2.0));
             push(&workload::CPU_THROTTLED, &[], Value::Counter(0.25));
             push(&workload::TCP_RETRANSMITS, &["loopback", "data"], Value::Counter(6.0));
             push(&workload::TCP_RETRANSMITS, &["unknown", "syn"], Value::Counter(1.0));

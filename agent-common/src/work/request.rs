@@ -1,0 +1,216 @@
+//! Points of a request on its own connection: it begins, more of it is read, it
+//! is answered, it is over.
+
+use super::goroutine::{Goroutine, Goroutines, Why, point};
+use super::{Line, Run, WHY_RECEIVED, WHY_SENT, add, merge};
+use crate::conn::{Conn, READING};
+use crate::parts::{Part, UnitKind};
+use crate::record::request::RequestParts;
+
+/// Who carries a request's work at a point.
+pub struct Worker<'a, P> {
+    /// The thread.
+    pub line: &'a mut Line,
+    /// Its goroutine.
+    pub goroutine: &'a Goroutine,
+    /// The goroutines of its process.
+    pub process: P,
+    /// When the system call that it is in began; 0 if that is not known.
+    pub syscall_ns: u64,
+}
+
+/// `Line::is_open` of a request that was answered, at least in part.
+const ANSWERED: u8 = 2;
+
+/// The current thread has read the beginning of a request.
+#[inline(always)]
+pub fn begins<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns: u64) {
+    let (line, goroutine) = (&mut *worker.line, worker.goroutine);
+    conn.parts = RequestParts::new();
+    conn.booked_ns = now_ns;
+    let mut from_ns = conn.arrival_ns;
+    let accepted_ns = conn.accepted_ns;
+    if accepted_ns > from_ns && accepted_ns <= now_ns {
+        add(&mut conn.parts, Part::Accept, accepted_ns - from_ns);
+        from_ns = accepted_ns;
+    }
+    if goroutine.id != 0 {
+        if line.owner != goroutine.id {
+            point(line, &mut worker.process, now_ns, goroutine, &Why::NONE);
+        }
+        if line.has_parked != 0 {
+            // Of its last request, which was over before.
+            worker.process.forget(goroutine.id);
+        }
+        line.book_unread(from_ns, now_ns, false, &mut conn.parts);
+        conn.parts.unit = UnitKind::Goroutine as u8;
+        open(line, goroutine.id, true, now_ns);
+        line.seq = goroutine.seq;
+        line.reason = goroutine.reason;
+        return;
+    }
+    let owner = conn.id;
+    if line.is_open == 1 && line.owner != owner {
+        line.is_loop = 1;
+    }
+    line.book_unread(from_ns, now_ns, line.is_loop == 0, &mut conn.parts);
+    conn.parts.unit = unit_of(line);
+    open(line, owner, false, now_ns);
+    line.is_receiving = u8::from(conn.head.body_left != 0);
+}
+
+#[inline(always)]
+fn unit_of(line: &Line) -> u8 {
+    if line.is_loop != 0 { UnitKind::Loop as u8 } else { UnitKind::Thread as u8 }
+}
+
+/// More of an open request was read.
+#[inline(always)]
+pub fn receives<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns: u64) {
+    let why = Why { why: WHY_RECEIVED, sent_ns: 0, ready_ns: conn.ready_ns };
+    if conn.phase == READING {
+        own(worker, conn, &why, now_ns);
+        worker.line.is_receiving = u8::from(conn.head.body_left != 0);
+    } else if worker.goroutine.is_followed != 0 {
+        // Who runs is known, and nothing is booked: this is no part of it.
+        point(worker.line, &mut worker.process, now_ns, worker.goroutine, &why);
+    }
+}
+
+/// A response, or more of it, was handed to TCP.
+#[inline(always)]
+pub fn answers<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns: u64) {
+    let why =
+        Why { why: if conn.is_send_full != 0 { WHY_SENT } else { 0 }, sent_ns: 0, ready_ns: 0 };
+    own(worker, conn, &why, now_ns);
+    conn.is_send_full = 0;
+    if worker.line.is_open != 0 {
+        worker.line.is_open = ANSWERED;
+    }
+    worker.line.is_receiving = 0;
+}
+
+/// A point of an open request on its own connection: books until now.
+#[inline(always)]
+fn own<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, why: &Why, now_ns: u64) {
+    if worker.syscall_ns != 0 && worker.line.is_open != 0 {
+        worker.line.kernel(worker.syscall_ns, now_ns);
+    }
+    // Without the system calls, what of the run was the kernel's is not known.
+    let run = if worker.syscall_ns != 0 { Run::Exact } else { Run::Estimated };
+    if worker.goroutine.id != 0 {
+        own_goroutine(worker, conn, why, now_ns, run);
+    } else {
+        own_thread(worker.line, conn, now_ns, run);
+    }
+}
+
+#[inline(always)]
+fn own_goroutine<P: Goroutines>(
+    worker: &mut Worker<'_, P>,
+    conn: &mut Conn,
+    why: &Why,
+    now_ns: u64,
+    run: Run,
+) {
+    let (line, goroutine) = (&mut *worker.line, worker.goroutine);
+    point(line, &mut worker.process, now_ns, goroutine, why);
+    if conn.goid != goroutine.id {
+        return;
+    }
+    if line.is_open == 0 || line.request_ns != conn.read_ns {
+        came_unseen(line, &mut worker.process, conn, goroutine, now_ns);
+        return;
+    }
+    if line.has_parked != 0 {
+        if let Some(parked) = worker.process.parked(goroutine.id)
+            && parked.request_ns == conn.read_ns
+        {
+            merge(&mut conn.parts, &parked.parts);
+            parked.parts = RequestParts::new();
+        }
+    } else if line.since_ns < conn.booked_ns {
+        // It was here before, and was booked elsewhere since.
+        line.forget(conn.booked_ns);
+        line.seq = goroutine.seq;
+        line.reason = goroutine.reason;
+    }
+    line.book(now_ns, run, &mut conn.parts);
+    conn.booked_ns = now_ns;
+}
+
+/// The goroutine of a request is found on a thread that it was not known to
+/// have come to. Where it was before may still count as its place: a mark says
+/// that it is not.
+#[inline(always)]
+fn came_unseen<P: Goroutines>(
+    line: &mut Line,
+    process: &mut P,
+    conn: &mut Conn,
+    goroutine: &Goroutine,
+    now_ns: u64,
+) {
+    open(line, goroutine.id, true, now_ns);
+    line.request_ns = conn.read_ns;
+    line.seq = goroutine.seq;
+    line.reason = goroutine.reason;
+    conn.booked_ns = now_ns;
+    conn.parts.stops = conn.parts.stops.wrapping_add(1);
+    if let Some(parked) = process.room(goroutine.id, conn.read_ns) {
+        merge(&mut conn.parts, &parked.parts);
+        parked.parts = RequestParts::new();
+        parked.parked_ns = 0;
+        parked.booked_ns = now_ns;
+        line.has_parked = 1;
+    }
+}
+
+#[inline(always)]
+fn own_thread(line: &mut Line, conn: &mut Conn, now_ns: u64, run: Run) {
+    let owner = conn.id;
+    if line.is_loop != 0 {
+        conn.parts.unit = UnitKind::Loop as u8;
+        if line.is_open == 0 || line.owner != owner {
+            // A later turn of its: what the loop did since the turn began.
+            if line.since_ns < conn.read_ns {
+                line.since_ns = conn.read_ns;
+            }
+        }
+        line.book(now_ns, Run::Estimated, &mut conn.parts);
+        return;
+    }
+    if line.owner != owner || line.is_open == 0 {
+        return;
+    }
+    line.book(now_ns, run, &mut conn.parts);
+}
+
+/// A request of the current thread is over: nothing is booked for it any more.
+#[inline(always)]
+pub fn ends<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &Conn) {
+    let (line, goroutine) = (&mut *worker.line, worker.goroutine);
+    if goroutine.id != 0 {
+        if line.owner == goroutine.id && goroutine.id == conn.goid {
+            if line.has_parked != 0 {
+                worker.process.forget(goroutine.id);
+            }
+            line.is_open = 0;
+            line.has_parked = 0;
+            line.owner = 0;
+        }
+        return;
+    }
+    line.is_open = 0;
+    line.owner = 0;
+}
+
+/// Begins a line for a request.
+#[inline(always)]
+fn open(line: &mut Line, owner: u64, is_goroutine: bool, now_ns: u64) {
+    line.restart(owner, now_ns);
+    line.request_ns = now_ns;
+    line.is_goroutine = is_goroutine as u8;
+    line.is_open = 1;
+    line.has_parked = 0;
+    line.point_ns = now_ns;
+}

@@ -1,0 +1,141 @@
+//! Calls to downstreams: who waits for the reply, and for how long.
+//!
+//! A Go program's call is announced by the goroutine that wants the reply (the
+//! client probe), sent by another and read by a third. Elsewhere who sends
+//! waits. What is outstanding is kept in the waiting goroutine's `Parked`, by
+//! programs that run on several CPUs at once: so its counts only go up.
+
+use agent_common::conn::{CALL_READY, CALL_SENT, Conn};
+use agent_common::record::call::CALLER_PROBE;
+use agent_common::work::{Goroutine, Off, Parked, Why, point};
+
+use super::{Process, park_room, parked};
+use crate::atomic;
+use crate::filter::TaskState;
+use crate::maps::CALLED;
+
+/// Value of `CALLED`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Called {
+    /// The goroutine that is to call.
+    goid: u64,
+    /// The one that started it, if the caller itself has no request open; else
+    /// 0.
+    parent: u64,
+    /// Their process.
+    tgid: u32,
+    _pad: u32,
+}
+
+/// `goroutine`, the current one, is about to call over the socket at `sk`.
+#[inline(always)]
+pub(crate) fn announces(
+    state: &mut TaskState,
+    goroutine: &Goroutine,
+    parent: u64,
+    tgid: u32,
+    sk: u64,
+    now_ns: u64,
+) {
+    let line = &mut state.line;
+    point(line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
+    let mut called = Called { goid: goroutine.id, parent, tgid, _pad: 0 };
+    if line.is_open != 0 {
+        line.calls = line.calls.wrapping_add(1);
+        called.parent = 0;
+        // Before it stops, since the send may come before that is seen.
+        if park_room(tgid, goroutine.id, line.request_ns).is_some() {
+            line.has_parked = 1;
+        }
+    }
+    let _ = CALLED.insert(sk, &called, 0);
+}
+
+/// The first bytes of a call were sent over `conn`: takes up who announced it.
+/// False if nobody did.
+#[inline(always)]
+pub(super) fn sent(conn: &mut Conn, now_ns: u64) -> bool {
+    // SAFETY: a map value, copied.
+    let Some(called) = (unsafe { CALLED.get(conn.id) }).copied() else {
+        return false;
+    };
+    let _ = CALLED.remove(conn.id);
+    if called.tgid != conn.tgid {
+        return false;
+    }
+    conn.caller = CALLER_PROBE;
+    conn.goid = called.goid;
+    let mut waits = parked(conn.tgid, called.goid);
+    if waits.is_none() && called.parent != 0 {
+        // Its request, if it has one, is what waits for this.
+        waits = parked(conn.tgid, called.parent);
+        if let Some(waits) = &mut waits {
+            conn.goid = called.parent;
+            waits.parts.calls = waits.parts.calls.wrapping_add(1);
+        }
+    }
+    if let Some(waits) = waits {
+        // SAFETY: a map value.
+        unsafe { atomic::add(&raw mut waits.calls_sent, 1) };
+        waits.call_sent(now_ns);
+        conn.call = CALL_SENT;
+    }
+    true
+}
+
+/// The goroutine that waits for a call's reply, if it does.
+#[inline(always)]
+fn waiting(conn: &Conn) -> Option<&'static mut Parked> {
+    parked(conn.tgid, conn.goid)
+}
+
+/// The first byte of a call's reply is readable, or there will be none.
+#[inline(always)]
+pub(crate) fn answered(conn: &mut Conn, now_ns: u64) {
+    if conn.caller != CALLER_PROBE {
+        if conn.loss_ns != 0
+            && conn.goid != 0
+            && let Some(waits) = waiting(conn)
+        {
+            waits.loss_ns += conn.loss_ns;
+        }
+        return;
+    }
+    if conn.call != CALL_SENT {
+        return;
+    }
+    conn.call = CALL_READY;
+    if let Some(waits) = waiting(conn)
+        && waits.is_calling()
+    {
+        // SAFETY: a map value.
+        unsafe { atomic::add(&raw mut waits.calls_done, 1) };
+        waits.call_ready(now_ns, conn.loss_ns);
+    }
+}
+
+/// The first byte of the reply was read, by whomever.
+#[inline(always)]
+pub(super) fn read(conn: &mut Conn, now_ns: u64) {
+    if conn.call == 0 {
+        return;
+    }
+    // Where it was not seen to become readable.
+    answered(conn, conn.reply_ready_ns);
+    conn.call = 0;
+    if let Some(waits) = waiting(conn) {
+        waits.call_read(conn.reply_ready_ns, now_ns);
+    }
+}
+
+/// A thread that serves a request has read the reply to its own call: what it
+/// waited because of loss was no wait for the peer.
+#[inline(always)]
+pub(super) fn lost(conn: &Conn, state: &mut TaskState) {
+    let offs_ns = &mut state.line.offs_ns;
+    let called_ns = offs_ns[Off::Downstream as usize];
+    let lost_ns = if conn.loss_ns < called_ns { conn.loss_ns } else { called_ns };
+    offs_ns[Off::Downstream as usize] -= lost_ns;
+    offs_ns[Off::Loss as usize] += lost_ns;
+}

@@ -1,0 +1,148 @@
+//! Points at reads and writes: a request begins, is answered, is over; a call
+//! is made, and replied to.
+
+use agent_common::conn::Conn;
+use agent_common::policy::LANE_GO;
+use agent_common::record::call::CALLER_SENDER;
+use agent_common::work::{
+    Goroutine, WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives,
+};
+
+use super::{Process, call, has_parked};
+use crate::filter::{self, TaskState};
+
+/// Who carries the work at a point of the current thread.
+#[inline(always)]
+fn worker<'a>(
+    tgid: u32,
+    state: &'a mut TaskState,
+    goroutine: &'a Goroutine,
+) -> Worker<'a, Process> {
+    let syscall_ns = if state.is_in_syscall != 0 { state.syscall_ns } else { 0 };
+    Worker { line: &mut state.line, goroutine, process: Process { tgid }, syscall_ns }
+}
+
+/// The current thread handed a call to TCP, the first of it if `is_first`.
+#[inline(always)]
+fn calls_at(
+    conn: &mut Conn,
+    state: &mut TaskState,
+    goroutine: &Goroutine,
+    is_first: u64,
+    now_ns: u64,
+) {
+    let tgid = conn.tgid;
+    if goroutine.is_followed != 0 {
+        point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
+    }
+    if is_first != 0
+        && state.go_layout != 0
+        && filter::has_lane(LANE_GO)
+        && call::sent(conn, now_ns)
+    {
+        return;
+    }
+    let line = &mut state.line;
+    if is_first != 0 && line.is_open != 0 {
+        conn.caller = CALLER_SENDER;
+        line.calls = line.calls.wrapping_add(1);
+        if goroutine.is_followed == 0 {
+            line.calls_open = 1;
+        }
+    }
+}
+
+/// The current thread read a reply, the first of it if `is_first`.
+#[inline(always)]
+fn replies_at(
+    conn: &mut Conn,
+    state: &mut TaskState,
+    goroutine: &Goroutine,
+    is_first: u64,
+    now_ns: u64,
+) {
+    let tgid = conn.tgid;
+    if is_first != 0 {
+        call::read(conn, now_ns);
+    }
+    if goroutine.is_followed == 0 {
+        state.line.calls_open = 0;
+        if is_first != 0 && conn.loss_ns != 0 && state.line.is_open != 0 {
+            call::lost(conn, state);
+        }
+        return;
+    }
+    let why = if is_first != 0 && conn.goid == goroutine.id {
+        Why { why: WHY_REPLIED, sent_ns: conn.sent_ns, ready_ns: conn.reply_ready_ns }
+    } else {
+        Why::NONE
+    };
+    if has_parked(tgid) || state.line.is_open != 0 {
+        point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &why);
+    }
+}
+
+#[inline(always)]
+fn begins_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+    begins(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+}
+
+#[inline(always)]
+fn receives_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+    receives(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+}
+
+#[inline(always)]
+fn answers_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+    answers(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+}
+
+#[inline(always)]
+fn ends_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine) {
+    ends(&mut worker(conn.tgid, state, goroutine), conn);
+}
+
+/// The global function of one of the above. (An argument that is not used would
+/// be left out by the compiler where it is called, which the verifier refuses.)
+macro_rules! global {
+    ($name:ident, $inner:ident $(, $arg:ident)*) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $name(
+            conn: *mut Conn,
+            state: *mut TaskState,
+            goroutine: *const Goroutine,
+            $($arg: u64,)*
+        ) -> i32 {
+            // SAFETY: the caller's, checked for null as the verifier asks for.
+            let all = unsafe { (conn.as_mut(), state.as_mut(), goroutine.as_ref()) };
+            if let (Some(conn), Some(state), Some(goroutine)) = all {
+                $inner(conn, state, goroutine $(, $arg)*);
+            }
+            0
+        }
+    };
+}
+
+global!(work_begins, begins_at, now_ns);
+global!(work_receives, receives_at, now_ns);
+global!(work_answers, answers_at, now_ns);
+global!(work_ends, ends_at);
+global!(work_calls, calls_at, is_first, now_ns);
+global!(work_replies, replies_at, is_first, now_ns);
+
+/// A goroutine was seen on a thread, at nothing of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn work_seen(
+    state: *mut TaskState,
+    goroutine: *const Goroutine,
+    tgid: u32,
+    now_ns: u64,
+) -> i32 {
+    // SAFETY: as above.
+    if let (Some(state), Some(goroutine)) = unsafe { (state.as_mut(), goroutine.as_ref()) } {
+        point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
+    }
+    0
+}
