@@ -77,10 +77,10 @@ impl Tracer {
             LAST,
             || {
                 std::thread::sleep(Duration::from_millis(100));
-                seen = self.process.stdout().lines().count();
+                seen = self.process.stdout().lines().filter(|line| has_number(line)).count();
                 seen
             },
-            |seen| *seen > wanted,
+            |seen| *seen >= wanted,
         );
         self.process.terminate(Duration::from_secs(5));
         let text = self.process.stdout();
@@ -88,5 +88,23 @@ impl Tracer {
         let lines = whole.lines().filter(|line| line.starts_with('{'));
         let answers = lines.map(Answer::parse).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(answers.into_iter().filter(|answer| answer.id().is_some()).collect())
+    }
+}
+
+/// Whether the path of a line ends in a number, without reading all of it.
+fn has_number(line: &str) -> bool {
+    let path = line.split_once("\"path\":\"").and_then(|(_, rest)| rest.split('"').next());
+    path.and_then(|path| path.rsplit('/').next()).is_some_and(|last| last.parse::<u64>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_that_end_in_a_number_count() {
+        assert!(has_number(r#"{"a":1,"path":"/hello/000012","b":2}"#));
+        assert!(!has_number(r#"{"a":1,"path":"/hello/probe","b":2}"#));
+        assert!(!has_number(r#"{"a":1,"b":12}"#));
     }
 }
