@@ -166,7 +166,7 @@ mod tests {
     fn run(touched_lock_ns: u64, touched_other_ns: u64) -> Vec<Sample> {
         let one = |index: u64| {
             let (mut truth, mut seen) = ([0; PARTS], [0; PARTS]);
-            let is_touched = index % 2 == 0;
+            let is_touched = index.is_multiple_of(2);
             seen[Part::Cpu as usize] = 50_000 + index;
             if is_touched {
                 truth[Part::Lock as usize] = 20_000_000 + index;
