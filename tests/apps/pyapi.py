@@ -4,11 +4,16 @@
 It answers the same paths as goapi where they make sense for it, and writes a
 response's head and body with two system calls, as http.server does.
 
-usage: pyapi.py [HOST:PORT]
+With a log it writes one line per request at SIGTERM, as goapi does:
+id method path status 0 start_ns end_ns [what=ns]...
+
+usage: pyapi.py [HOST:PORT [LOG]]
+environment: FILES, the folder for /fsync; DOWNSTREAM, HOST:PORT for /down
 """
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -17,13 +22,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 
+# How far apart two readings of the clock may be while the thread was running.
+GAP_NS = 50_000
+
+journal = []
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    downstream = None
     # Head and body are two segments; without this the second waits for the
     # acknowledgement of the first.
     disable_nagle_algorithm = True
 
     def serve(self):
+        start_ns = time.monotonic_ns()
+        self.notes = []
         url = urlsplit(self.path)
         self.query = parse_qs(url.query)
         body = self.read_body()
@@ -33,6 +47,18 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404, b"no such path\n")
         else:
             handler(url.path, body)
+        if len(sys.argv) > 2:
+            entry = (url.path, self.command, start_ns, time.monotonic_ns(), self.notes)
+            journal.append(entry)
+
+    def note(self, what, ns):
+        self.notes.append((what, ns))
+
+    def wait_ns(self):
+        """?us=, else ?ms=, as nanoseconds."""
+        if "us" in self.query:
+            return self.number("us", 0) * 1000
+        return self.number("ms", 10) * 1_000_000
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = serve
 
@@ -71,34 +97,66 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, body, "application/octet-stream")
 
     def on_spin(self, _path, _body):
-        end_ns = time.monotonic_ns() + self.number("us", 100) * 1000
-        while time.monotonic_ns() < end_ns:
-            pass
+        own_ns, out_ns, last_ns = 0, 0, time.monotonic_ns()
+        for_ns = self.number("us", 100) * 1000
+        while own_ns < for_ns:
+            now_ns = time.monotonic_ns()
+            if now_ns - last_ns < GAP_NS:
+                own_ns += now_ns - last_ns
+            else:
+                out_ns += now_ns - last_ns
+            last_ns = now_ns
+        self.note("spin", own_ns)
+        self.note("out", out_ns)
         self.answer(200, b"spun\n")
 
     def on_sleep(self, _path, _body):
-        time.sleep(self.number("ms", 10) / 1000)
+        start_ns = time.monotonic_ns()
+        if wait_ns := self.wait_ns():
+            time.sleep(wait_ns / 1e9)
+            self.note("sleep", time.monotonic_ns() - start_ns)
         self.answer(200, b"slept\n")
 
     def on_lock(self, _path, _body):
         """Waits for a lock that another thread holds; answers for how long, in ns."""
-        lock = threading.Lock()
-        lock.acquire()
-        start_ns = time.monotonic_ns()
-        # To start a thread is to wait for it, too.
-        threading.Timer(self.number("ms", 10) / 1000, lock.release).start()
-        lock.acquire()
-        self.answer(200, b"%d" % (time.monotonic_ns() - start_ns))
+        wait_ns, took_ns = self.wait_ns(), 0
+        if wait_ns:
+            lock = threading.Lock()
+            lock.acquire()
+            start_ns = time.monotonic_ns()
+            # To start a thread is to wait for it, too.
+            threading.Timer(wait_ns / 1e9, lock.release).start()
+            lock.acquire()
+            took_ns = time.monotonic_ns() - start_ns
+            self.note("lock", took_ns)
+        self.answer(200, b"%d" % took_ns)
 
     def on_fsync(self, _path, _body):
         """Brings a file to its disk; answers how long that took, in ns."""
-        with tempfile.TemporaryFile(dir=os.environ.get("FILES", "/var/tmp")) as file:
-            file.write(bytes(self.number("bytes", 1 << 16)))
-            file.flush()
-            start_ns = time.monotonic_ns()
-            os.fsync(file.fileno())
-            took_ns = time.monotonic_ns() - start_ns
+        size, took_ns = self.number("bytes", 1 << 16), 0
+        if size:
+            with tempfile.TemporaryFile(dir=os.environ.get("FILES", "/var/tmp")) as file:
+                file.write(bytes(size))
+                file.flush()
+                start_ns = time.monotonic_ns()
+                os.fsync(file.fileno())
+                took_ns = time.monotonic_ns() - start_ns
+            self.note("fsync", took_ns)
         self.answer(200, b"%d" % took_ns)
+
+    def on_down(self, _path, _body):
+        """Waits for a peer, on the connection's own connection to it."""
+        if self.downstream is None:
+            host, _, port = os.environ["DOWNSTREAM"].rpartition(":")
+            self.downstream = socket.create_connection((host, int(port)))
+            self.downstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        start_ns = time.monotonic_ns()
+        self.downstream.sendall(
+            b"GET /sleep/0?us=%d HTTP/1.1\r\nHost: d\r\n\r\n" % self.number("us", 0)
+        )
+        answer = self.downstream.recv(4096)
+        self.note("down", time.monotonic_ns() - start_ns)
+        self.answer(200 if answer else 502, b"done\n")
 
     def on_stream(self, _path, _body):
         self.send_response(200)
@@ -126,10 +184,26 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+def write_journal():
+    if len(sys.argv) < 3:
+        return
+    with open(sys.argv[2], "w") as file:
+        for path, method, start_ns, end_ns, notes in journal:
+            last = path.rsplit("/", 1)[1]
+            number = last if last.isdecimal() else "-"
+            line = "%s %s %s 200 0 %d %d" % (number, method, path, start_ns, end_ns)
+            file.write(line + "".join(" %s=%d" % note for note in notes) + "\n")
+
+
+def end(*_args):
+    write_journal()
+    os._exit(0)
+
+
 def main():
     host, _, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:0").rpartition(":")
     server = Server((host, int(port)), Handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, end)
     print("listening %s:%d" % server.server_address[:2], flush=True)
     server.serve_forever()
 

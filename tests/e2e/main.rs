@@ -18,6 +18,9 @@ mod http_shapes;
 /// A client whose next request races the server's end of the one before.
 mod racing;
 
+/// Every request once, its parts whole, no place where time hides.
+mod closure;
+
 /// Identity of containers by their cgroup paths.
 mod containers;
 /// The exposition as Prometheus and promtool read it.

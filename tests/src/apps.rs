@@ -52,12 +52,7 @@ pub fn gocaller() -> anyhow::Result<PathBuf> {
 }
 
 fn build_go(name: &str) -> anyhow::Result<PathBuf> {
-    let dir = build_dir();
-    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-    let dir = dir.canonicalize()?;
-    // Test binaries may run side by side; the lock goes with the file's close.
-    let lock = File::create(dir.join(format!("{name}.lock")))?;
-    lock.lock().context("waiting for another build")?;
+    let (dir, _lock) = locked_build_dir(name)?;
     let binary = dir.join(name);
     process::run(
         Command::new(go_tool())
@@ -71,6 +66,39 @@ fn build_go(name: &str) -> anyhow::Result<PathBuf> {
             .env("GOTOOLCHAIN", "local"),
     )?;
     Ok(binary)
+}
+
+/// Builds the C workload and gives its path.
+///
+/// # Errors
+/// When there is no C compiler, or it refuses.
+pub fn capi() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build_c("capi").map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build_c(name: &str) -> anyhow::Result<PathBuf> {
+    let (dir, _lock) = locked_build_dir(name)?;
+    let binary = dir.join(name);
+    process::run(
+        Command::new("cc")
+            .args(["-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"])
+            .arg(&binary)
+            .arg(source_dir().join(name).with_extension("c")),
+    )?;
+    Ok(binary)
+}
+
+/// The folder of what is built, and a lock for one program in it: test binaries
+/// may run side by side. The lock goes with the file's close.
+fn locked_build_dir(name: &str) -> anyhow::Result<(PathBuf, File)> {
+    let dir = build_dir();
+    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    let dir = dir.canonicalize()?;
+    let lock = File::create(dir.join(format!("{name}.lock")))?;
+    lock.lock().context("waiting for another build")?;
+    Ok((dir, lock))
 }
 
 /// `go` from `PATH`, else from where its own archive installs it.

@@ -6,6 +6,7 @@
 //! Everything that is started is ended by its drop, by process id, also when a
 //! test panics. Everything that waits has a deadline.
 
+pub mod accuracy;
 pub mod agent_process;
 pub mod apps;
 pub mod bench;
@@ -26,6 +27,7 @@ pub mod process;
 pub mod prometheus;
 pub mod puppet;
 pub mod require;
+pub mod slow_disk;
 pub mod ss;
 pub mod sys;
 pub mod workload;

@@ -152,6 +152,38 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// Drops the first copy of each segment with data that arrives in `netns` with
+/// this differentiated services code point, and no other copy of it; for as
+/// long as the namespace is there.
+///
+/// # Errors
+/// When `nft` refuses it.
+pub fn drop_marked_once(netns: &Netns, dscp: u32) -> anyhow::Result<()> {
+    // 40 bytes of IP and TCP headers and at most 40 of options.
+    let is_marked = format!("ip dscp {dscp} meta length > 80");
+    let text = format!(
+        "table inet {TABLE} {{
+ set dropped {{
+  typeof tcp sport . tcp sequence
+  flags dynamic, timeout
+  timeout 1m
+  size 65536
+ }}
+ chain arrive {{
+  type filter hook input priority 0;
+  {is_marked} tcp sport . tcp sequence @dropped accept
+  {is_marked} add @dropped {{ tcp sport . tcp sequence }} drop
+ }}
+}}
+"
+    );
+    let mut file = tempfile::NamedTempFile::new()?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    let argv = ["nft", "-f", &file.path().to_string_lossy()].map(str::to_owned);
+    process::run(&mut netns.command(&argv)).with_context(|| text.clone())?;
+    Ok(())
+}
+
 impl Drop for Rules<'_> {
     fn drop(&mut self) {
         let _ = self.nft(&["delete", "table", "inet", TABLE]);

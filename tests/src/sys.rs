@@ -94,6 +94,37 @@ pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets the kernel hold at most about twice so many received bytes for `stream`.
+///
+/// # Errors
+/// What setsockopt(2) gives.
+pub fn set_receive_buffer(stream: &TcpStream, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+    // SAFETY: the descriptor is open while `stream` is borrowed; `bytes` is valid for `length` bytes.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            (&raw const bytes).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Moves the calling thread into another network namespace, for the rest of its
+/// life: sockets that it makes from now on are there.
+///
+/// # Errors
+/// What setns(2) gives: this needs root.
+pub fn enter_netns(file: &std::fs::File) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `file` is borrowed; setns touches no memory of ours.
+    let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Keeps the calling thread on one CPU from now on.
 ///
 /// # Errors

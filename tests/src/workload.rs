@@ -27,6 +27,8 @@ pub enum Kind {
     Go,
     /// `pyapi.py`: one thread per connection.
     Python,
+    /// `capi`: one thread per connection, every call blocking.
+    C,
     /// `nodeapi.js`: one event loop.
     Node,
     /// nginx with two workers and fixed answers.
@@ -42,6 +44,7 @@ impl Kind {
         match self {
             Self::Go => "go",
             Self::Python => "python3",
+            Self::C => "cc",
             Self::Node => "node",
             Self::Nginx => "nginx",
             Self::Redis => "redis-server",
@@ -116,6 +119,7 @@ impl Server {
             Kind::Go => vec![path_text(&apps::goapi()?), "-listen".to_owned(), listen],
             // Debian's own by its path: a version manager's shim would be a shell first.
             Kind::Python => vec![system_tool("python3"), source("pyapi.py"), listen],
+            Kind::C => vec![path_text(&apps::capi()?), listen],
             Kind::Node => vec![system_tool("node"), source("nodeapi.js"), listen],
             Kind::Nginx => {
                 let conf = dir.join("nginx.conf");

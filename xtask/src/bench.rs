@@ -9,11 +9,10 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::{UsageError, build, place, process, setup};
+use crate::{UsageError, build, place, process, setup, splice};
 
-/// Between these lines of the README lies the table.
-const BEGIN: &str = "<!-- cost:begin -->";
-const END: &str = "<!-- cost:end -->";
+/// Name of the table in the README.
+const TABLE: &str = "cost";
 
 /// The test that says what a scrape costs.
 const SCRAPE_TEST: &str = "what_a_full_scrape_costs";
@@ -52,7 +51,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let readme = place::repository().join("README.md");
     if options.writes_readme {
         // Before a quarter of an hour is spent.
-        splice(&read(&readme)?, "")?;
+        splice::replace(&read(&readme)?, TABLE, "")?;
     }
     setup::ensure_toolchain()?;
     setup::ensure_packages()?;
@@ -72,7 +71,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     process::run(command.env("PATH", path))?;
 
     if options.writes_readme {
-        let text = splice(&read(&readme)?, &read(&summary)?)?;
+        let text = splice::replace(&read(&readme)?, TABLE, &read(&summary)?)?;
         std::fs::write(&readme, text).context("writing README.md")?;
         println!("README.md has the new table");
     }
@@ -98,29 +97,9 @@ fn scrape(line: &str) -> Option<(String, f64)> {
     Some((format.trim().to_owned(), milliseconds.parse().ok()?))
 }
 
-/// The text with another table between its two lines.
-fn splice(text: &str, table: &str) -> anyhow::Result<String> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) =
-        parts.with_context(|| format!("README.md has no lines `{BEGIN}` and `{END}`"))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", table.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_table_is_replaced_and_all_else_stays() {
-        let text = format!("# a\n{BEGIN}\nold\n{END}\nb\n");
-        let new = splice(&text, "new\n").unwrap();
-        assert_eq!(new, format!("# a\n{BEGIN}\n\nnew\n\n{END}\nb\n"));
-        assert_eq!(splice(&new, "new").unwrap(), new);
-        assert!(splice("# a\n", "new").is_err());
-    }
 
     #[test]
     fn a_line_of_the_scrape_test_is_read() {

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a verb's answer goes to stdout")]
 #![expect(clippy::print_stderr, reason = "a verb's progress goes to stderr")]
 
+mod accuracy;
 mod bench;
 mod build;
 mod demo;
@@ -14,6 +15,7 @@ mod janitor;
 mod place;
 mod process;
 mod setup;
+mod splice;
 mod test;
 mod tidy;
 mod vm;
@@ -41,6 +43,10 @@ Usage: cargo xtask VERB [OPTIONS]
                              what the agent costs, and whether that is within its
                              budget; 15 minutes, --quick about 3; as root, on a machine
                              that does nothing else
+  accuracy [--quick] [--write-readme] [SCENE]...
+                             known times injected into requests, and where the agent
+                             shows them; half an hour, --quick some minutes; as root.
+                             SCENE selects by the beginning of a name
 
 Each verb first gets what it needs itself; `setup` is safe to repeat.
 ";
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         "demo" => demo::Options::parse(rest).map(|options| demo::run(&options)),
         "test" => test::Options::parse(rest).map(|options| test::run(&options)),
         "bench" => bench::Options::parse(rest).map(|options| bench::run(&options)),
+        "accuracy" => accuracy::Options::parse(rest).map(|options| accuracy::run(&options)),
         "vm" => vm::Options::parse(rest).map(|options| vm::verb(&options)),
         "tidy" => tidy::Options::parse(rest).map(|options| tidy::run(&options)),
         // Not in the help: processes that other verbs start from this binary.

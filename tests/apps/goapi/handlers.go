@@ -20,17 +20,22 @@ type api struct {
 	client     *http.Client
 	dir        string // holds the files that /file serves
 	fileMutex  sync.Mutex
+	waits      *waits
 }
 
 // routes registers every handler under its name and under its name followed
 // by anything, so that a client can put an id into the path.
 func (a *api) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for name, handler := range map[string]http.HandlerFunc{
+	handlers := map[string]http.HandlerFunc{
 		"hello": hello, "status": status, "echo": echo, "spin": spin, "sleep": sleep,
 		"down": a.down, "stream": stream, "sse": sse, "big": big, "file": a.file,
 		"goid": goidOf, "upgrade": upgrade, "abort": abort,
-	} {
+	}
+	for name, handler := range a.waitRoutes() {
+		handlers[name] = handler
+	}
+	for name, handler := range handlers {
 		mux.HandleFunc("/"+name, handler)
 		mux.HandleFunc("/"+name+"/", handler)
 	}
@@ -84,13 +89,20 @@ func sleep(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "slept\n")
 }
 
-// down calls the downstream and answers with its status and body.
-func (a *api) down(w http.ResponseWriter, _ *http.Request) {
+// down calls the downstream, with its own query if it has one, and answers with
+// its status and body.
+func (a *api) down(w http.ResponseWriter, r *http.Request) {
 	if a.downstream == "" {
 		http.Error(w, "no -downstream given", http.StatusNotImplemented)
 		return
 	}
-	answer, err := a.client.Get(a.downstream)
+	url := a.downstream
+	if r.URL.RawQuery != "" {
+		url += "?" + r.URL.RawQuery
+	}
+	start := nanotime()
+	answer, err := a.client.Get(url)
+	noted(w, "down", nanotime()-start)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return

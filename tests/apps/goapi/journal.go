@@ -15,6 +15,7 @@ type entry struct {
 	status         int
 	goid           uint64
 	startNs, endNs int64
+	notes          []note
 }
 
 // journal keeps entries in memory, so that writing them down costs the
@@ -34,14 +35,18 @@ func openJournal(path string) (*journal, error) {
 }
 
 // flush appends the entries to the file, one line each:
-// id method path status goid startNs endNs
+// id method path status goid startNs endNs [what=ns]...
 // The id is the path's last segment if that is a number, else "-".
 func (j *journal) flush() (int, error) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	out := bufio.NewWriterSize(j.file, 1<<16)
 	for _, e := range j.entries {
-		fmt.Fprintf(out, "%s %s %s %d %d %d %d\n", lastNumber(e.path), e.method, e.path, e.status, e.goid, e.startNs, e.endNs)
+		fmt.Fprintf(out, "%s %s %s %d %d %d %d", lastNumber(e.path), e.method, e.path, e.status, e.goid, e.startNs, e.endNs)
+		for _, n := range e.notes {
+			fmt.Fprintf(out, " %s=%d", n.what, n.ns)
+		}
+		out.WriteByte('\n')
 	}
 	flushed := len(j.entries)
 	j.entries = j.entries[:0]
@@ -61,11 +66,12 @@ func lastNumber(path string) string {
 	return last
 }
 
-// statusWriter remembers the status that a handler sends. Unwrap and the
+// statusWriter remembers the status that a handler sends and what it notes. Unwrap and the
 // explicit Flush and Hijack keep streaming, upgrades and sendfile working.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	notes  []note
 }
 
 func (w *statusWriter) WriteHeader(status int) {
@@ -86,7 +92,7 @@ func (j *journal) record(next http.Handler) http.Handler {
 		e := entry{method: r.Method, path: r.URL.Path, goid: goid(), startNs: nanotime()}
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(s, r)
-		e.status, e.endNs = s.status, nanotime()
+		e.status, e.notes, e.endNs = s.status, s.notes, nanotime()
 		j.mutex.Lock()
 		j.entries = append(j.entries, e)
 		j.mutex.Unlock()

@@ -16,6 +16,7 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to serve on; :0 takes both families")
 	downstream := flag.String("downstream", "", "URL that /down calls")
+	redis := flag.String("redis", "", "address of the redis that /redis asks")
 	journalPath := flag.String("log", "", "file for one line per request, written at SIGTERM and on GET /flush")
 	flag.Parse()
 
@@ -23,7 +24,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	a := &api{downstream: *downstream, dir: dir, client: &http.Client{
+	a := &api{downstream: *downstream, dir: dir, waits: newWaits(*redis), client: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256},
 	}}
 	mux := a.routes()

@@ -58,7 +58,7 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
 #[must_use]
 pub fn estimate(values: &[f64]) -> Option<Estimate> {
     let center = median(values)?;
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new(0);
     let mut medians = Vec::with_capacity(RESAMPLINGS);
     let mut sample = vec![0.0; values.len()];
     for _ in 0..RESAMPLINGS {
@@ -84,10 +84,19 @@ pub fn noise_floor(differences: &[f64]) -> Option<f64> {
 }
 
 /// A generator that is good enough to draw with (xorshift64).
-struct Random(u64);
+#[derive(Clone, Debug)]
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    /// A generator that always gives the same; 0 stands for a seed like any other.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        // Zero would stay zero.
+        Self((seed ^ 0x9e37_79b9_7f4a_7c15).max(1))
+    }
+
+    /// A number from 0 to below `bound`; 0 where that is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -46,6 +46,8 @@ const PACKAGES: &[Package] = &[
     daemon("containerd", "containerd", &["containerd"], "runs containers"),
     package("runc", "runc", "runs containers"),
     package("golang-go", "go", "builds the sample API"),
+    package("gcc", "cc", "builds the C workload"),
+    package("libc6-dev", "cc", "has its headers"),
     package("nodejs", "node", "is watched"),
     package("python3", "python3", "is watched"),
     package("wrk", "wrk", "makes load"),
