@@ -21,6 +21,7 @@ use agent_common::record::cgroup::CgroupRecord;
 use agent_common::record::process::ProcessRecord;
 use agent_common::record::request::{RequestParts, RequestPathRecord, RequestRecord};
 use agent_common::stats::ProgramStats;
+use agent_common::work::{Busy, Goroutine, Line, Parked};
 
 /// A field: name, offset and size in bytes.
 type Field = (&'static str, usize, usize);
@@ -210,6 +211,61 @@ fn layouts() -> Vec<Layout> {
             counts_syscalls,
             _pad,
             reasons
+        }),
+        layout!(Busy { done_ns, running, since_ns }),
+        layout!(Goroutine { id, at, seq, reason, is_waiting, is_followed, _pad }),
+        layout!(Line {
+            owner,
+            request_ns,
+            since_ns,
+            point_ns,
+            in_ns,
+            ready_ns,
+            known_ns,
+            doubt_ns,
+            off_ns,
+            offs_ns,
+            kernel_ns,
+            kernel_off_ns,
+            runqueue_worst_ns,
+            culprit_comm,
+            culprit_tgid,
+            samples,
+            doubt_samples,
+            stops,
+            calls,
+            seq,
+            reason,
+            is_open,
+            has_parked,
+            is_loop,
+            calls_open,
+            is_receiving,
+            was_idle,
+            is_goroutine,
+            counted,
+            was_lost,
+            _pad,
+            left
+        }),
+        layout!(Parked {
+            parts,
+            request_ns,
+            booked_ns,
+            parked_ns,
+            deadline_ns,
+            called_ns,
+            loss_ns,
+            unread_ns,
+            calling_ns,
+            busy_ns,
+            calls_sent,
+            calls_done,
+            seq,
+            reason,
+            samples,
+            is_seen,
+            _pad
         }),
         layout!(RequestPathRecord { request, path }),
         layout!(ProcessRecord {

@@ -198,10 +198,6 @@ impl Probes {
         self.loaded.switch(is_on);
     }
 
-    pub fn bump(&mut self) {
-        self.policies.bump_generation();
-    }
-
     /// Looks away from a process that listens on `port`.
     ///
     /// # Errors
