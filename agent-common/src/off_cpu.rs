@@ -61,8 +61,9 @@ pub fn reason(blocked: &Blocked) -> Option<OffCpu> {
         return Some(OffCpu::Memory);
     }
     if blocked.syscall == OUTSIDE {
-        // A page fault: its I/O, the memory map's lock, or reclaim.
-        return if is_deep { Some(OffCpu::Memory) } else { None };
+        // A page fault: its I/O, the memory map's lock, or reclaim; one that a
+        // program serves (userfaultfd) is waited for interruptibly.
+        return Some(OffCpu::Memory);
     }
     let class = class_of(blocked.syscall);
     if is_any(class, WAITS_FOR_PEERS) {
@@ -200,7 +201,7 @@ mod tests {
         // Call, state, without a request, with one.
         let table = [
             ("", D, Some(OffCpu::Memory), Some(OffCpu::Memory)),
-            ("", S, None, None),
+            ("", S, Some(OffCpu::Memory), Some(OffCpu::Memory)),
             ("read", S, None, None),
             ("read", D, Some(OffCpu::Disk), Some(OffCpu::Disk)),
             ("write", K, Some(OffCpu::Disk), Some(OffCpu::Disk)),

@@ -109,6 +109,9 @@ pub const LANE_SOCKETS: u32 = 1;
 pub const LANE_TCP: u32 = 2;
 /// The go lane is on.
 pub const LANE_GO: u32 = 4;
+/// The cpu lane is on: without it nothing is known of time off the CPU, and so
+/// of none on it.
+pub const LANE_CPU: u32 = 8;
 
 impl CgroupPolicy {
     /// As the map holds it.

@@ -230,6 +230,7 @@ fn layouts() -> Vec<Layout> {
             runqueue_worst_ns,
             culprit_comm,
             culprit_tgid,
+            epoch,
             samples,
             doubt_samples,
             stops,

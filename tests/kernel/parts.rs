@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent::event::request::Request;
 use agent::probes::Lane;
 use agent_common::parts::{Part, UnitKind};
-use tests::load::{Call, closed};
+use tests::load::{Call, closed, open};
 use tests::probe_run::{Probes, Setup};
 use tests::workload::{Kind, Workload};
 use tests::{require, sys};
@@ -21,6 +21,20 @@ fn split(kind: Kind, paths: &[&str], connections: usize) -> Vec<Request> {
     let plan: Vec<Call> = paths.iter().map(|path| Call::get(path)).collect();
     let mut probes = Probes::start(Setup::default().lanes(&Lane::ALL).keep_paths()).unwrap();
     probes.watch(server.pid(), addr.port(), 1).unwrap();
+    // An event loop shows itself where it waits, which it does not under load.
+    for worker in children(server.pid()) {
+        probes.watch(worker, addr.port(), 1).unwrap();
+    }
+    let quiet = open::Schedule {
+        path_prefix: paths[0].to_owned(),
+        query: String::new(),
+        rate: 300.0,
+        time: Duration::from_millis(500),
+        connections: 8,
+    };
+    let before = probes.run(|| open::run(addr, &quiet)).unwrap().len();
+    probes.settled_requests(before);
+    probes.events.clear();
     let outcome = probes.run(|| closed::run(addr, &plan, connections, TIME)).unwrap();
     let completed = usize::try_from(outcome.tally.completed()).unwrap();
     let requests = probes.settled_requests(completed);
@@ -35,6 +49,12 @@ fn split(kind: Kind, paths: &[&str], connections: usize) -> Vec<Request> {
         println!("  {path}: {}", means(&requests));
     }
     requests
+}
+
+/// Processes that a process has started.
+fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Mean microseconds of each part that is not 0.

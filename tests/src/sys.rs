@@ -114,17 +114,6 @@ pub fn set_receive_buffer(stream: &TcpStream, bytes: usize) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Moves the calling thread into another network namespace, for the rest of its
-/// life: sockets that it makes from now on are there.
-///
-/// # Errors
-/// What setns(2) gives: this needs root.
-pub fn enter_netns(file: &std::fs::File) -> io::Result<()> {
-    // SAFETY: the descriptor is open while `file` is borrowed; setns touches no memory of ours.
-    let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Keeps the calling thread on one CPU from now on.
 ///
 /// # Errors

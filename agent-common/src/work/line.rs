@@ -22,6 +22,11 @@ pub enum Off {
     Loss = OFF_CPU_REASONS as u8 + 3,
     /// Blocked on something that cannot be told.
     Other = OFF_CPU_REASONS as u8 + 4,
+    /// As [`Part::Lock`], after the first byte of the response: of the request
+    /// if more of that follows, else idle.
+    LateLock = OFF_CPU_REASONS as u8 + 5,
+    /// As [`Part::Sleep`], likewise.
+    LateSleep = OFF_CPU_REASONS as u8 + 6,
 }
 
 /// Number of reasons, those of `OffCpu` included; the array is larger so that
@@ -41,8 +46,8 @@ const PART_OF: [Part; OFFS] = [
     Part::Downstream,
     Part::Loss,
     Part::Unknown,
-    Part::Unknown,
-    Part::Unknown,
+    Part::Lock,
+    Part::Sleep,
     Part::Unknown,
     Part::Unknown,
     Part::Unknown,
@@ -96,6 +101,8 @@ pub struct Line {
     pub culprit_comm: [u8; 16],
     /// Its process.
     pub culprit_tgid: u32,
+    /// The epoch in which the open request began.
+    pub epoch: u32,
     /// Samples that found the owner here since `known_ns`.
     pub samples: u16,
     /// The same in `doubt_ns`.
@@ -128,7 +135,7 @@ pub struct Line {
     /// 1 if the owner lost its thread and got it back since `since_ns`.
     pub was_lost: u8,
     /// Zero.
-    pub _pad: u8,
+    pub _pad: [u8; 5],
     /// The goroutine that was found to have left the thread at its last idle
     /// time.
     pub left: u64,
@@ -168,8 +175,9 @@ impl Line {
             was_idle: 0,
             is_goroutine: 0,
             counted: 0,
+            epoch: 0,
             was_lost: 0,
-            _pad: 0,
+            _pad: [0; 5],
             left: 0,
         }
     }
@@ -281,7 +289,7 @@ impl Line {
     fn book_off(&mut self, all_ns: u64, parts: &mut RequestParts) {
         let mut left_ns = all_ns;
         let mut i = 0;
-        while i < Off::Other as usize {
+        while i < OFFS {
             let ns = if self.offs_ns[i] < left_ns { self.offs_ns[i] } else { left_ns };
             add(parts, PART_OF[i], ns);
             left_ns -= ns;
@@ -336,4 +344,4 @@ impl Default for Line {
     }
 }
 
-const _: () = assert!(Off::Other as usize + 1 < OFFS);
+const _: () = assert!((Off::LateSleep as usize) < OFFS);

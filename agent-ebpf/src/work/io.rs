@@ -2,14 +2,16 @@
 //! is made, and replied to.
 
 use agent_common::conn::Conn;
-use agent_common::policy::LANE_GO;
+use agent_common::parts::UnitKind;
+use agent_common::policy::{LANE_CPU, LANE_GO};
 use agent_common::record::call::CALLER_SENDER;
+use agent_common::record::request::RequestParts;
 use agent_common::work::{
     Goroutine, WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives,
 };
 
 use super::{Process, call, has_parked};
-use crate::filter::{self, TaskState};
+use crate::filter::{self, TaskState, WATCHED};
 
 /// Who carries the work at a point of the current thread.
 #[inline(always)]
@@ -18,6 +20,11 @@ fn worker<'a>(
     state: &'a mut TaskState,
     goroutine: &'a Goroutine,
 ) -> Worker<'a, Process> {
+    if state.line.epoch != filter::epoch() {
+        // Switches went unseen meanwhile.
+        state.line.is_open = 0;
+        state.line.owner = 0;
+    }
     let syscall_ns = if state.is_in_syscall != 0 { state.syscall_ns } else { 0 };
     Worker { line: &mut state.line, goroutine, process: Process { tgid }, syscall_ns }
 }
@@ -84,17 +91,28 @@ fn replies_at(
 
 #[inline(always)]
 fn begins_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+    if state.verdict != WATCHED || !filter::has_lane(LANE_CPU) {
+        conn.parts = RequestParts::new();
+        state.line.is_open = 0;
+        return;
+    }
     begins(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+    state.line.epoch = filter::epoch();
 }
 
 #[inline(always)]
 fn receives_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
-    receives(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+    if conn.parts.unit != UnitKind::None as u8 {
+        receives(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+    }
 }
 
 #[inline(always)]
 fn answers_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
-    answers(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+    if conn.parts.unit != UnitKind::None as u8 {
+        answers(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+        state.line.epoch = filter::epoch();
+    }
 }
 
 #[inline(always)]

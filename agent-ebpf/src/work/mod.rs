@@ -14,7 +14,9 @@ mod call;
 mod io;
 mod switch;
 
+use agent_common::conn::Conn;
 use agent_common::go::GoLayout;
+use agent_common::parts::UnitKind;
 use agent_common::policy::watched_slot;
 use agent_common::stats::Loss;
 use agent_common::work::{Goroutine, Goroutines, Parked};
@@ -106,6 +108,15 @@ pub(crate) fn unpark(tgid: u32, goid: u64) {
     {
         // SAFETY: a map value. Adding all ones takes one away.
         unsafe { atomic::add(slot, u64::MAX) };
+    }
+}
+
+/// A request is over, on whatever thread that is seen: nothing is kept of its
+/// goroutine.
+#[inline(always)]
+pub(crate) fn over(conn: &Conn) {
+    if conn.parts.unit == UnitKind::Goroutine as u8 && has_parked(conn.tgid) {
+        unpark(conn.tgid, conn.goid);
     }
 }
 

@@ -3,8 +3,8 @@
 use agent_common::go::GoLayout;
 use agent_common::limits::{MAX_GO_LAYOUTS, MAX_LISTENERS, MAX_PROCESSES, WATCHED_SLOTS};
 use agent_common::policy::{
-    CgroupPolicy, Control, LANE_GO, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey, NO_SERVICE,
-    ProcessPolicy, watched_slot,
+    CgroupPolicy, Control, LANE_CPU, LANE_GO, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey,
+    NO_SERVICE, ProcessPolicy, watched_slot,
 };
 use aya::maps::{HashMap, MapData};
 
@@ -192,8 +192,10 @@ impl Policies {
     /// Says which lanes are on, before their programs are attached.
     pub fn set_lanes(&mut self, is_on: impl Fn(Lane) -> bool) {
         let bit = |lane, bit| if is_on(lane) { bit } else { 0 };
-        self.values.lanes =
-            bit(Lane::Sockets, LANE_SOCKETS) | bit(Lane::Tcp, LANE_TCP) | bit(Lane::Go, LANE_GO);
+        self.values.lanes = bit(Lane::Sockets, LANE_SOCKETS)
+            | bit(Lane::Tcp, LANE_TCP)
+            | bit(Lane::Go, LANE_GO)
+            | bit(Lane::Cpu, LANE_CPU);
         self.write_control();
     }
 

@@ -32,6 +32,10 @@ const READY: u8 = charged_to(OffCpu::Runqueue);
 const THROTTLED: u8 = charged_to(OffCpu::Throttled);
 /// It is blocked on something that is not counted.
 const UNCOUNTED: u8 = Off::Other as u8 + 1;
+/// See [`RECEIVES`].
+const LOCKS_LATE: u8 = Off::LateLock as u8 + 1;
+/// See [`RECEIVES`].
+const SLEEPS_LATE: u8 = Off::LateSleep as u8 + 1;
 /// Not counted either, but told apart for the request that it serves.
 const RECEIVES: u8 = Off::Receive as u8 + 1;
 /// See [`RECEIVES`].

@@ -1,5 +1,6 @@
 //! `sched_switch`: one thread leaves the CPU, another gets it.
 
+use agent_common::counter::cpu::OffCpu;
 use agent_common::off_cpu::{self, Blocked, state};
 use agent_common::stats::Program;
 use agent_common::work::Line;
@@ -8,8 +9,8 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use super::{
-    CALLS, READY, RECEIVES, RUNS, SENDS, THROTTLED, UNCOUNTED, begin, charge, charge_runqueue,
-    charged_to, length,
+    CALLS, LOCKS_LATE, READY, RECEIVES, RUNS, SENDS, SLEEPS_LATE, THROTTLED, UNCOUNTED, begin,
+    charge, charge_runqueue, charged_to, length,
 };
 use crate::filter::{self, TaskState, WATCHED};
 use crate::kernel::arch::Registers;
@@ -108,7 +109,7 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
     }
     match off_cpu::reason(&blocked) {
         Some(reason) => charged_to(reason),
-        None if task_state.line.is_open != 0 => peer_of(&task_state.line, blocked.syscall),
+        None if task_state.line.is_open != 0 => of_request(&task_state.line, &blocked),
         None => UNCOUNTED,
     }
 }
@@ -126,6 +127,17 @@ fn turns_to_others(line: &mut Line, is_event_loop: bool) {
     }
     line.is_open = 0;
     line.owner = 0;
+}
+
+/// What a thread waits for that serves a request, or has answered one: then it
+/// may be idle, or wait in the middle of its response.
+#[inline(always)]
+fn of_request(line: &Line, blocked: &Blocked) -> u8 {
+    match off_cpu::reason(&Blocked { has_request: true, ..*blocked }) {
+        Some(OffCpu::Lock) => LOCKS_LATE,
+        Some(OffCpu::Sleep) => SLEEPS_LATE,
+        _ => peer_of(line, blocked.syscall),
+    }
 }
 
 /// Whom a thread waits for that serves a request and is blocked on a socket.

@@ -13,7 +13,7 @@ use crate::emit;
 use crate::kernel::sock::Sock;
 use crate::maps::{CONTROL, IGNORED_PATHS, SERVICE_REQUESTS};
 use crate::probes::tcp;
-use crate::{atomic, stats};
+use crate::{atomic, stats, work};
 
 /// Ends the open request of a connection and goes back to idle.
 ///
@@ -22,6 +22,7 @@ use crate::{atomic, stats};
 #[inline(always)]
 pub(crate) fn finish(conn: &mut Conn, sk: Sock, now_ns: u64) {
     tcp::sample::take(sk, conn, now_ns);
+    work::over(conn);
     let counters = SERVICE_REQUESTS.get_ptr_mut(u32::from(conn.service));
     let control = CONTROL.get_ptr(0);
     if let (Some(counters), Some(control)) = (counters, control) {
