@@ -46,10 +46,12 @@ pub enum Program {
     SysExit = 19,
     /// A call of Go's `net/http` (a uprobe).
     GoRoundTrip = 20,
+    /// The clock's samples of Go programs.
+    GoSample = 21,
 }
 
 /// Entries of the `PROBE_STATS` array.
-pub const PROGRAMS: u32 = 21;
+pub const PROGRAMS: u32 = 22;
 
 /// One program on one CPU.
 #[repr(C)]

@@ -2,7 +2,7 @@
 //! is answered, it is over.
 
 use super::goroutine::{Goroutine, Goroutines, Why, point};
-use super::{Line, Run, WHY_RECEIVED, WHY_SENT, add, merge};
+use super::{Line, Run, TIGHT_NS, WHY_RECEIVED, WHY_SENT, add, estimate, merge};
 use crate::conn::{Conn, READING};
 use crate::parts::{Part, UnitKind};
 use crate::record::request::RequestParts;
@@ -114,12 +114,13 @@ fn own_goroutine<P: Goroutines>(
     run: Run,
 ) {
     let (line, goroutine) = (&mut *worker.line, worker.goroutine);
+    let was = (line.point_ns, line.was_idle);
     point(line, &mut worker.process, now_ns, goroutine, why);
     if conn.goid != goroutine.id {
         return;
     }
     if line.is_open == 0 || line.request_ns != conn.read_ns {
-        came_unseen(line, &mut worker.process, conn, goroutine, now_ns);
+        came_unseen(line, &mut worker.process, conn, goroutine, (now_ns, was));
         return;
     }
     if line.has_parked != 0 {
@@ -140,28 +141,44 @@ fn own_goroutine<P: Goroutines>(
 }
 
 /// The goroutine of a request is found on a thread that it was not known to
-/// have come to. Where it was before may still count as its place: a mark says
-/// that it is not.
+/// have come to, the last point of which, and whether that was the end of an
+/// idle time, is `was`. Where it was before may still count as its place: a
+/// mark says that it is not.
 #[inline(always)]
 fn came_unseen<P: Goroutines>(
     line: &mut Line,
     process: &mut P,
     conn: &mut Conn,
     goroutine: &Goroutine,
-    now_ns: u64,
+    (now_ns, was): (u64, (u64, u8)),
 ) {
     open(line, goroutine.id, true, now_ns);
     line.request_ns = conn.read_ns;
     line.seq = goroutine.seq;
     line.reason = goroutine.reason;
+    let mut from_ns = conn.booked_ns;
     conn.booked_ns = now_ns;
     conn.parts.stops = conn.parts.stops.wrapping_add(1);
     if let Some(parked) = process.room(goroutine.id, conn.read_ns) {
         merge(&mut conn.parts, &parked.parts);
+        if parked.booked_ns > from_ns {
+            from_ns = parked.booked_ns;
+        }
+        conn.parts.samples = conn.parts.samples.wrapping_add(parked.samples);
+        parked.samples = 0;
         parked.parts = RequestParts::new();
         parked.parked_ns = 0;
         parked.booked_ns = now_ns;
         line.has_parked = 1;
+    }
+    let (point_ns, was_idle) = was;
+    let came_ns = if point_ns > from_ns { point_ns } else { from_ns };
+    let ran_ns = now_ns.saturating_sub(came_ns);
+    conn.parts.zone_ns += came_ns.saturating_sub(from_ns);
+    if ran_ns <= TIGHT_NS || (was_idle != 0 && point_ns > from_ns) {
+        estimate(&mut conn.parts, Part::Cpu, ran_ns);
+    } else {
+        conn.parts.zone_ns += ran_ns;
     }
 }
 

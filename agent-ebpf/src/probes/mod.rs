@@ -4,6 +4,7 @@
 mod cpu;
 /// Calls that Go programs make (go lane).
 mod go_client;
+mod go_sample;
 /// Processes and cgroups that come and go (process lane).
 mod process;
 /// Requests on server connections (sockets lane).

@@ -111,6 +111,25 @@ pub(crate) fn unpark(tgid: u32, goid: u64) {
     }
 }
 
+/// The current thread was found running by the clock.
+#[inline(always)]
+pub(crate) fn sampled(task: Task, state: &mut TaskState) {
+    let tgid = task.tgid();
+    if state.line.is_open == 0 && !has_parked(tgid) {
+        return;
+    }
+    let goroutine = current(task, state);
+    if goroutine.id == 0 {
+        return;
+    }
+    let line = &mut state.line;
+    if line.owner == goroutine.id && line.is_open != 0 {
+        line.samples = line.samples.wrapping_add(1);
+    } else if let Some(parked) = parked(tgid, goroutine.id) {
+        parked.samples = parked.samples.wrapping_add(1);
+    }
+}
+
 /// A request is over, on whatever thread that is seen: nothing is kept of its
 /// goroutine.
 #[inline(always)]

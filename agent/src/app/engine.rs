@@ -249,7 +249,7 @@ async fn work(
         tokio::select! {
             biased;
             input = inputs.recv() => match input {
-                Some(Input::Events(events)) => worker.take(&events),
+                Some(Input::Events(mut events)) => worker.take(&mut events),
                 Some(Input::Configured(config, reload)) => worker.configure(&config, &reload),
                 Some(Input::Drained) => {
                     publisher.publish(Arc::new(worker.snapshot()), pending.take());
@@ -288,7 +288,7 @@ async fn work(
     let _ = ask_drain.send(()).await;
     while let Some(input) = inputs.recv().await {
         match input {
-            Input::Events(events) => worker.take(&events),
+            Input::Events(mut events) => worker.take(&mut events),
             Input::Configured(..) => {}
             Input::Drained => break,
         }

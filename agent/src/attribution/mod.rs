@@ -10,6 +10,8 @@ pub mod attributor;
 pub mod cgroup_path;
 // The cgroup directories that exist, by id.
 pub mod cgroup_tree;
+// What samples say of time that nothing else tells.
+pub mod estimate;
 // Whether a program is Go, and where its runtime keeps what.
 pub mod go_binary;
 // Which Go programs run, and the entries of the kernel's table that they have.

@@ -4,6 +4,7 @@
 //! degraded or unavailable, with the verifier's or the kernel's reason, and
 //! never stops the others.
 
+mod clock;
 pub mod globals;
 mod go_client;
 pub mod policies;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use aya::maps::Map;
+use aya::programs::perf_event::PerfEventLinkId;
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 
@@ -97,6 +99,7 @@ pub struct Loaded {
     links: HashMap<&'static str, aya::programs::tp_btf::BtfTracePointLinkId>,
     sweep: Option<MapIterator>,
     clients: GoClients,
+    clock_links: Vec<PerfEventLinkId>,
 }
 
 /// What to load.
@@ -131,6 +134,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
         links: HashMap::new(),
         sweep: None,
         clients: GoClients::default(),
+        clock_links: Vec::new(),
     };
     let aya_types = aya::Btf::from_sys_fs()
         .map_err(|source| Error::Object { source: Box::new(source.into()) })?;
@@ -203,6 +207,7 @@ impl Loaded {
         let info = match self.ebpf.program(spec.symbol)? {
             Program::BtfTracePoint(program) => program.info(),
             Program::Iter(program) => program.info(),
+            Program::PerfEvent(program) => program.info(),
             Program::UProbe(program) => program.info(),
             _ => return None,
         };
@@ -271,6 +276,7 @@ impl Loaded {
             Some(Program::BtfTracePoint(program)) => program.load(spec.name, types),
             Some(Program::Iter(program)) => program.load("bpf_sk_storage_map", types),
             Some(Program::UProbe(program)) => program.load(),
+            Some(Program::PerfEvent(program)) => program.load(),
             _ => {
                 return ProgramState::Unavailable {
                     why: format!("the object has no program {}", spec.symbol),
@@ -300,6 +306,9 @@ impl Loaded {
                 self.clients.switch(true, go_client::program(&mut self.ebpf, GO_CLIENT));
                 Ok(())
             }
+            (Hook::Clock, Some(Program::PerfEvent(program))) => {
+                clock::attach(program).map(|links| self.clock_links = links)
+            }
             _ => Ok(()),
         };
         match result {
@@ -312,6 +321,11 @@ impl Loaded {
         match spec.hook {
             Hook::ConnectionIterator => self.sweep = None,
             Hook::GoClient => self.clients.switch(false, None),
+            Hook::Clock => {
+                if let Some(Program::PerfEvent(program)) = self.ebpf.program_mut(spec.symbol) {
+                    clock::detach(program, std::mem::take(&mut self.clock_links));
+                }
+            }
             Hook::Tracepoint => {}
         }
         if let (Some(link), Some(Program::BtfTracePoint(program))) =

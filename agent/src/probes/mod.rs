@@ -46,6 +46,8 @@ impl Lane {
 pub enum Hook {
     /// The tracepoint of the program's name, with BTF.
     Tracepoint,
+    /// The clock of each CPU, some times a second.
+    Clock,
     /// An iterator over the socket storage of connections.
     ConnectionIterator,
     /// A place in each Go program that a watched process runs.
@@ -146,6 +148,14 @@ pub const ALL: &[ProgramSpec] = &[
         name: "go_round_trip",
         symbol: "go_round_trip",
         hook: Hook::GoClient,
+        lanes: &[Lane::Go],
+        since: "5.15",
+    },
+    ProgramSpec {
+        program: Program::GoSample,
+        name: "go_sample",
+        symbol: "go_sample",
+        hook: Hook::Clock,
         lanes: &[Lane::Go],
         since: "5.15",
     },

@@ -29,6 +29,7 @@ use crate::aggregate::requests::RequestSeries;
 use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
+use crate::attribution::estimate::Estimator;
 use crate::attribution::services::Service;
 use crate::config::{Config, Paths};
 use crate::event::call::Call;
@@ -66,6 +67,7 @@ pub struct Parts {
 pub struct Worker {
     pub(super) parts: Parts,
     series: HashMap<u16, Entry>,
+    estimator: Estimator,
     node: Rc<NodeBudget>,
     per_container: u32,
     /// Requests filtered for services whose index was given to others.
@@ -103,6 +105,7 @@ impl Worker {
         Self {
             parts,
             series: HashMap::new(),
+            estimator: Estimator::default(),
             node: NodeBudget::new(config.series.per_node),
             per_container: config.series.per_container,
             filtered_before: 0,
@@ -134,10 +137,13 @@ impl Worker {
     }
 
     /// Takes events in order.
-    pub fn take(&mut self, events: &[Event]) {
+    pub fn take(&mut self, events: &mut [Event]) {
         for event in events {
             match event {
-                Event::Request(request) => self.take_request(request),
+                Event::Request(request) => {
+                    self.estimator.close(request);
+                    self.take_request(request);
+                }
                 Event::Call(call) => self.take_call(call),
                 Event::Process(process) => {
                     self.forget_client(process);
@@ -325,6 +331,7 @@ impl Worker {
                     self.parts.counters.clear(service);
                     self.parts.own.clear_service(service);
                     self.series.remove(&service);
+                    self.estimator.forget(service);
                 }
             }
         }
