@@ -97,6 +97,17 @@ fn missing() -> Option<&'static str> {
 }
 
 #[test]
+fn a_call_after_a_long_computation_is_still_its_callers() {
+    require!(missing().is_none(), "{}", missing().unwrap_or_default());
+    let run = Run::of("/call?ms=5&spin=25", 1);
+    for r in run.requests.iter().filter(|r| r.parts.ns[15] < 4_000_000).take(9) {
+        println!("odd {:?} {:?}", r.parts.ns, r.work);
+    }
+    let found = run.share(|request| request.parts.ns[Part::Downstream as usize] > 4_500_000);
+    assert!(found > 0.9, "{found} of the calls");
+}
+
+#[test]
 fn a_call_that_other_goroutines_send_and_read_is_its_callers_wait() {
     require!(missing().is_none(), "{}", missing().unwrap_or_default());
     for (ms, connections) in [(5, 1), (5, 4), (20, 4)] {

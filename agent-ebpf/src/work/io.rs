@@ -20,11 +20,6 @@ fn worker<'a>(
     state: &'a mut TaskState,
     goroutine: &'a Goroutine,
 ) -> Worker<'a, Process> {
-    if state.line.epoch != filter::epoch() {
-        // Switches went unseen meanwhile.
-        state.line.is_open = 0;
-        state.line.owner = 0;
-    }
     let syscall_ns = if state.is_in_syscall != 0 { state.syscall_ns } else { 0 };
     Worker { line: &mut state.line, goroutine, process: Process { tgid }, syscall_ns }
 }
@@ -97,7 +92,6 @@ fn begins_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_
         return;
     }
     begins(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
-    state.line.epoch = filter::epoch();
 }
 
 #[inline(always)]
@@ -111,7 +105,6 @@ fn receives_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, no
 fn answers_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
     if conn.parts.unit != UnitKind::None as u8 {
         answers(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
-        state.line.epoch = filter::epoch();
     }
 }
 

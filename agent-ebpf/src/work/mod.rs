@@ -19,9 +19,9 @@ use agent_common::go::GoLayout;
 use agent_common::parts::UnitKind;
 use agent_common::policy::watched_slot;
 use agent_common::stats::Loss;
-use agent_common::work::{Goroutine, Goroutines, Parked};
+use agent_common::work::{Goroutine, Goroutines, Line, Parked};
 
-use crate::filter::TaskState;
+use crate::filter::{self, TaskState};
 use crate::kernel::go;
 use crate::kernel::task::Task;
 use crate::maps::{GO_LAYOUTS, PARKED, PARKED_OF};
@@ -43,9 +43,21 @@ pub(crate) fn layout(state: &TaskState) -> Option<&'static GoLayout> {
     unsafe { GO_LAYOUTS.get_ptr(u32::from(state.go_layout) - 1).map(|layout| &*layout) }
 }
 
-/// The current thread's goroutine.
+/// Forgets what a line says of a time before switches went unseen.
 #[inline(always)]
-pub(crate) fn current(task: Task, state: &TaskState) -> Goroutine {
+fn renew(line: &mut Line) {
+    let epoch = filter::epoch();
+    if line.epoch != epoch {
+        line.epoch = epoch;
+        line.is_open = 0;
+        line.owner = 0;
+    }
+}
+
+/// The current thread's goroutine, before anything is done with its line.
+#[inline(always)]
+pub(crate) fn current(task: Task, state: &mut TaskState) -> Goroutine {
+    renew(&mut state.line);
     match layout(state) {
         Some(layout) => go::current(task, layout),
         None => Goroutine::NONE,

@@ -82,8 +82,10 @@ func give(w http.ResponseWriter, id int, err error) {
 	fmt.Fprintf(w, "%d\n", id)
 }
 
-// call calls once, by net/http.
+// call computes for ?spin= milliseconds and calls once, by net/http.
 func (c *caller) call(w http.ResponseWriter, r *http.Request) {
+	for end := time.Now().Add(time.Duration(number(r, "spin", 0)) * time.Millisecond); time.Now().Before(end); {
+	}
 	id, err := c.get(number(r, "id", 0), number(r, "ms", 0))
 	give(w, id, err)
 }
