@@ -34,9 +34,7 @@ mod tests {
 
     #[test]
     fn it_grows_by_one_second_a_second_and_running_thread() {
-        let mut busy = Busy::default();
-        busy.running = 2;
-        busy.since_ns = 100 + 300;
+        let mut busy = Busy { running: 2, since_ns: 100 + 300, done_ns: 0 };
         assert_eq!(busy.at(1_000), 900 + 700);
         busy.done_ns += 1_000 - 100;
         busy.running -= 1;

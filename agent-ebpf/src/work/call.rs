@@ -49,7 +49,7 @@ pub(crate) fn announces(
             line.has_parked = 1;
         }
     }
-    let _ = CALLED.insert(sk, &called, 0);
+    let _ = CALLED.insert(sk, called, 0);
 }
 
 /// The first bytes of a call were sent over `conn`: takes up who announced it.

@@ -89,6 +89,10 @@ fn parked(tgid: u32, goid: u64) -> Option<&'static mut Parked> {
 /// The state of a goroutine that left its thread, for its request that was
 /// read at `request_ns`; made if there is none. `None` if a later one of its
 /// requests is open: what is known of this one came too late.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would lie on the stack, which has no room for it"
+)]
 #[inline(always)]
 pub(crate) fn park_room(tgid: u32, goid: u64, request_ns: u64) -> Option<&'static mut Parked> {
     if let Some(known) = parked(tgid, goid) {

@@ -10,6 +10,10 @@ pub mod request;
 pub use malformed::Malformed;
 
 /// What the kernel said.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most events are requests: a box for each would cost more than the others' room"
+)]
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A request finished.
