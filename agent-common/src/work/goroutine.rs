@@ -189,9 +189,10 @@ pub fn left_last<P: Goroutines>(
         parked.deadline_ns = deadline_ns;
         return;
     }
-    if moves == 0 || line.left == left.id {
+    if moves == 0 || line.left == left.id || line.left == 0 {
         // Read before, or its place has not been written since the last idle
-        // time: it went elsewhere, and what it did there is not known.
+        // time, or may not have been, as it could not be read then: it went
+        // elsewhere, and what it did there is not known.
         return;
     }
     parked.resume(&Resume {

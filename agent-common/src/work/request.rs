@@ -123,18 +123,23 @@ fn own_goroutine<P: Goroutines>(
         came_unseen(line, &mut worker.process, conn, goroutine, (now_ns, was));
         return;
     }
-    if line.has_parked != 0 {
-        if let Some(parked) = worker.process.parked(goroutine.id)
-            && parked.request_ns == conn.read_ns
-        {
-            merge(&mut conn.parts, &parked.parts);
-            parked.parts = RequestParts::new();
-        }
-    } else if line.since_ns < conn.booked_ns {
-        // It was here before, and was booked elsewhere since.
+    if line.has_parked != 0
+        && let Some(parked) = worker.process.parked(goroutine.id)
+        && parked.request_ns == conn.read_ns
+    {
+        merge(&mut conn.parts, &parked.parts);
+        parked.parts = RequestParts::new();
+        // Where else it may count as running, that is over.
+        parked.booked_ns = now_ns;
+    }
+    let mut run = run;
+    if line.since_ns < conn.booked_ns {
+        // It was here before, and was booked elsewhere since: it has stopped
+        // there, and nothing says when it came back.
         line.forget(conn.booked_ns);
         line.seq = goroutine.seq;
         line.reason = goroutine.reason;
+        run = Run::Doubtful;
     }
     line.book(now_ns, run, &mut conn.parts);
     conn.booked_ns = now_ns;
