@@ -84,7 +84,11 @@ pub fn point<P: Goroutines>(
     }
     if is_owner {
         // Its count moved: it may have been found to stop elsewhere meanwhile.
-        let is_elsewhere = process.parked(goroutine.id).is_some_and(|parked| parked.parked_ns != 0);
+        let mut is_elsewhere = false;
+        if let Some(parked) = process.parked(goroutine.id) {
+            is_elsewhere = parked.parked_ns != 0;
+            line.has_parked = 1;
+        }
         if !is_elsewhere {
             line.see(now_ns, goroutine.seq, goroutine.reason);
             line.point_ns = now_ns;

@@ -192,3 +192,20 @@ fn a_return_to_a_thread_that_nobody_saw_is_no_run_since_the_last_booking() {
     assert_eq!(world.ran_ns, 0);
     assert!(of(&split, &[Part::Cpu, Part::OsCpu]) <= TIGHT_NS, "{split:?}");
 }
+
+#[test]
+fn what_was_booked_on_a_second_return_is_not_booked_where_it_had_been() {
+    let (split, _) = replay(&[
+        (0, Event::Parks(GoWait::Mutex), 0),
+        (1, Event::Starts(OURS), 1),
+        (1, Event::Answers, 1),
+        (1, Event::Parks(GoWait::Mutex), 0),
+        (0, Event::Starts(OURS), 1),
+        // Thread 0 has counted as its place all along; so does thread 1 now.
+        (0, Event::Answers, 5_000),
+        (1, Event::Idles, 1),
+        (0, Event::Answers, 1),
+        (0, Event::Parks(GoWait::Mutex), 1),
+    ]);
+    assert_eq!(split.overrun_ns, 0);
+}
