@@ -84,7 +84,11 @@ pub fn point<P: Goroutines>(
     }
     if is_owner {
         // Its count moved: it may have been found to stop elsewhere meanwhile.
-        let is_elsewhere = process.parked(goroutine.id).is_some_and(|parked| parked.parked_ns != 0);
+        let mut is_elsewhere = false;
+        if let Some(parked) = process.parked(goroutine.id) {
+            is_elsewhere = parked.parked_ns != 0;
+            line.has_parked = 1;
+        }
         if !is_elsewhere {
             line.see(now_ns, goroutine.seq, goroutine.reason);
             line.point_ns = now_ns;
@@ -189,9 +193,10 @@ pub fn left_last<P: Goroutines>(
         parked.deadline_ns = deadline_ns;
         return;
     }
-    if moves == 0 || line.left == left.id {
+    if moves == 0 || line.left == left.id || line.left == 0 {
         // Read before, or its place has not been written since the last idle
-        // time: it went elsewhere, and what it did there is not known.
+        // time, or may not have been, as it could not be read then: it went
+        // elsewhere, and what it did there is not known.
         return;
     }
     parked.resume(&Resume {

@@ -123,18 +123,28 @@ fn own_goroutine<P: Goroutines>(
         came_unseen(line, &mut worker.process, conn, goroutine, (now_ns, was));
         return;
     }
-    if line.has_parked != 0 {
-        if let Some(parked) = worker.process.parked(goroutine.id)
-            && parked.request_ns == conn.read_ns
-        {
-            merge(&mut conn.parts, &parked.parts);
-            parked.parts = RequestParts::new();
+    let mut run = run;
+    let mut booked_ns = conn.booked_ns;
+    if (line.has_parked != 0 || line.since_ns < booked_ns)
+        && let Some(parked) = worker.process.parked(goroutine.id)
+        && parked.request_ns == conn.read_ns
+    {
+        merge(&mut conn.parts, &parked.parts);
+        parked.parts = RequestParts::new();
+        if parked.booked_ns > booked_ns {
+            booked_ns = parked.booked_ns;
         }
-    } else if line.since_ns < conn.booked_ns {
-        // It was here before, and was booked elsewhere since.
-        line.forget(conn.booked_ns);
+        // Where else it may count as running, that is over.
+        parked.booked_ns = now_ns;
+        line.has_parked = 1;
+    }
+    if line.since_ns < booked_ns {
+        // It was here before, and was booked elsewhere since: it has stopped
+        // there, and nothing says when it came back.
+        line.forget(booked_ns);
         line.seq = goroutine.seq;
         line.reason = goroutine.reason;
+        run = Run::Doubtful;
     }
     line.book(now_ns, run, &mut conn.parts);
     conn.booked_ns = now_ns;

@@ -1,6 +1,8 @@
 //! Histories: threads and goroutines with a true timeline, of which the engine
 //! is told what the kernel programs would see.
 
+mod replay;
+
 use std::collections::HashMap;
 use std::vec::Vec;
 
@@ -45,6 +47,14 @@ impl Goroutines for &mut Host {
     fn busy_ns(&self, _now_ns: u64) -> u64 {
         self.busy_ns
     }
+}
+
+fn begins_here(worker: &mut Worker<'_, &mut Host>, conn: &mut Conn, now_ns: u64) {
+    begins(worker, conn, now_ns);
+}
+
+fn answers_here(worker: &mut Worker<'_, &mut Host>, conn: &mut Conn, now_ns: u64) {
+    answers(worker, conn, now_ns);
 }
 
 struct World {
@@ -95,7 +105,7 @@ impl World {
         self.conn.phase = READING;
         self.conn.goid = self.goroutines[OURS].id;
         self.ran_ns = 0;
-        self.own(|worker, conn, now_ns| begins(worker, conn, now_ns));
+        self.own(begins_here);
     }
 
     fn own(&mut self, act: impl Fn(&mut Worker<'_, &mut Host>, &mut Conn, u64)) {
@@ -206,7 +216,7 @@ impl World {
             self.stop(t, Some(GoWait::Select));
             self.start(t, OURS);
         }
-        self.own(|worker, conn, now_ns| answers(worker, conn, now_ns));
+        self.own(answers_here);
         let split = close(self.now_ns - self.conn.arrival_ns, &self.conn.parts);
         self.own(|worker, conn, _| ends(worker, conn));
         split
@@ -221,7 +231,7 @@ impl World {
             5 => self.seen(t),
             6 => self.leave(t, g != 0),
             7 | 8 => self.enter(t),
-            _ => self.own(|worker, conn, now_ns| answers(worker, conn, now_ns)),
+            _ => self.own(answers_here),
         }
         self.pass(ns);
     }
@@ -230,7 +240,7 @@ impl World {
 type Step = (u8, usize, usize, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let ns = prop_oneof![0..20 * US, 50 * US..400 * US, MS..30 * MS];
+    let ns = prop_oneof![1..20 * US, 50 * US..400 * US, MS..30 * MS];
     proptest::collection::vec((0u8..10, 0..THREADS, 0..GOROUTINES, ns), 0..80)
 }
 
@@ -370,5 +380,16 @@ proptest! {
         let split = world.finish();
         prop_assert_eq!(of(&split, &[Part::Cpu, Part::OsCpu]), run_ns);
         prop_assert_eq!(split.ns.iter().sum::<u64>(), run_ns);
+    }
+
+    #[test]
+    fn no_run_hides_in_a_wait(steps in steps()) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| world.act(step));
+        let (ran_ns, wall_ns) = (world.ran_ns, world.now_ns - world.conn.arrival_ns);
+        let split = world.finish();
+        let waited_ns = of(&split, &[Part::Wait, Part::Sched, Part::Gc, Part::Runqueue]);
+        let bound_ns = wall_ns - ran_ns + TIGHT_NS * steps.len() as u64;
+        prop_assert!(waited_ns <= bound_ns, "{} of {}, {:?}", waited_ns, wall_ns - ran_ns, split);
     }
 }
