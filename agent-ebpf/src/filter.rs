@@ -8,7 +8,7 @@
 
 use agent_common::policy::{PROCESS_GO, PROCESS_IGNORED, ProcessPolicy, watched_slot};
 use agent_common::stats::Loss;
-use agent_common::work::Line;
+use agent_common::work::{Goroutine, Line};
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 
 use crate::kernel::task::Task;
@@ -64,6 +64,10 @@ pub(crate) struct TaskState {
     pub(crate) syscall_ns: u64,
     /// Whose work it does, and where its time went.
     pub(crate) line: Line,
+    /// The goroutine that it was last found to run, see `work::look`. Kept here
+    /// and not on the stack: what is known of a stack makes the verifier tell
+    /// ways apart that need not be.
+    pub(crate) goroutine: Goroutine,
 }
 
 const _: () = assert!(size_of::<TaskState>() <= 384);

@@ -10,8 +10,8 @@ use tests::workload::{Kind, Workload};
 use tests::{require, sys};
 
 const SERVICE: u16 = 9;
-/// Room for some 1 900 records: a burst of a second does not fit.
-const TINY_RING_BYTES: u32 = 256 << 10;
+/// Room for some 1 600 records: a burst of a second does not fit.
+const TINY_RING_BYTES: u32 = 512 << 10;
 const BURST: Duration = Duration::from_millis(1_500);
 
 /// Puts load on a server, reading the ring meanwhile or not, and gives what

@@ -9,19 +9,19 @@ use tests::{require, sys};
 /// Instructions that the verifier may walk through, by program: a quarter more
 /// than on Linux 6.18. A bound that is hit shows a change to look at.
 const BOUNDS: &[(&str, u32)] = &[
-    ("sk_data_ready", 250),
-    ("sock_recv_length", 211_000),
-    ("sock_send_length", 46_875),
-    ("sweep_connections", 22_250),
-    ("inet_sock_set_state", 15_750),
-    ("tcp_destroy_sock", 3_875),
+    ("sk_data_ready", 750),
+    ("sock_recv_length", 356_000),
+    ("sock_send_length", 154_000),
+    ("sweep_connections", 54_500),
+    ("inet_sock_set_state", 31_250),
+    ("tcp_destroy_sock", 5_125),
     ("tcp_retransmit_skb", 375),
     ("tcp_retransmit_synack", 625),
     ("tcp_send_reset", 250),
     ("tcp_receive_reset", 250),
     ("sched_wakeup", 375),
     ("sched_wakeup_new", 250),
-    ("sched_switch", 14_750),
+    ("sched_switch", 72_000),
     ("sched_process_fork", 875),
     ("sched_process_exec", 1_500),
     ("sched_process_exit", 375),
@@ -29,6 +29,8 @@ const BOUNDS: &[(&str, u32)] = &[
     ("cgroup_rmdir", 625),
     ("sys_exit", 1_125),
     ("sys_enter", 750),
+    ("go_round_trip", 24_750),
+    ("go_sample", 875),
 ];
 
 #[test]

@@ -5,9 +5,7 @@ use agent_common::work::Goroutine;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
 use super::arch::read_user_word;
-use super::field;
 use super::task::Task;
-use crate::globals;
 
 /// `_Gwaiting` and its kind (runtime/runtime2.go).
 const WAITING: u32 = 4;
@@ -28,16 +26,16 @@ pub(crate) fn goroutine_id(task: Task, g_tls_offset: i32, goid_offset: u32) -> u
     if goid_offset == 0 {
         return 0;
     }
-    match g_of(task, g_tls_offset) {
+    match g_of(task.thread_pointer(), g_tls_offset) {
         Some(g) if g != 0 => read_user_word(g + u64::from(goid_offset)).unwrap_or(0),
         _ => 0,
     }
 }
 
-/// The goroutine that `task`, the current one, runs.
+/// The goroutine that the current thread runs.
 #[inline(always)]
-pub(crate) fn current(task: Task, layout: &GoLayout) -> Goroutine {
-    match g_of(task, layout.g_tls_offset) {
+pub(crate) fn current(thread_pointer: u64, layout: &GoLayout) -> Goroutine {
+    match g_of(thread_pointer, layout.g_tls_offset) {
         Some(g) if g != 0 => read(g, layout),
         _ => Goroutine::unknown(1),
     }
@@ -109,9 +107,7 @@ pub(crate) fn is_world_stopping(layout: &GoLayout) -> bool {
 }
 
 #[inline(always)]
-fn g_of(task: Task, g_tls_offset: i32) -> Option<u64> {
-    // SAFETY: eight bytes of a live task.
-    let thread_pointer: u64 = unsafe { field(task.as_ptr(), &globals::TASK_FSBASE) };
+fn g_of(thread_pointer: u64, g_tls_offset: i32) -> Option<u64> {
     read_user_word(thread_pointer.wrapping_add_signed(i64::from(g_tls_offset)))
 }
 

@@ -49,6 +49,13 @@ impl Task {
         unsafe { field(self.at, &globals::TASK_TGID) }
     }
 
+    /// Its thread pointer, of which thread-local data lies below.
+    #[inline(always)]
+    pub(crate) fn thread_pointer(self) -> u64 {
+        // SAFETY: eight bytes of a live task.
+        unsafe { field(self.at, &globals::TASK_FSBASE) }
+    }
+
     /// Its name.
     #[inline(always)]
     pub(crate) fn comm(self, to: &mut [u8; 16]) {

@@ -42,7 +42,8 @@ fn round_trip(registers: Registers) {
     if layout.persist_conn_conn == 0 {
         return;
     }
-    let goroutine = go::current(task, layout);
+    work::look(task, state);
+    let goroutine = state.goroutine;
     let is_socket = |descriptor| file::checked_inet_sock(task, descriptor);
     let sk = go::client_socket(registers.first_of_go(), layout, is_socket);
     if let Some(sk) = sk
@@ -51,6 +52,6 @@ fn round_trip(registers: Registers) {
         let parent = go::parent(goroutine.at, layout);
         // SAFETY: a helper without arguments.
         let now_ns = unsafe { bpf_ktime_get_ns() };
-        work::announces(state, &goroutine, parent, task.tgid(), sk, now_ns);
+        work::announces(state, parent, task.tgid(), sk, now_ns);
     }
 }

@@ -7,7 +7,7 @@
 
 use agent_common::conn::{CALL_READY, CALL_SENT, Conn};
 use agent_common::record::call::CALLER_PROBE;
-use agent_common::work::{Goroutine, Off, Parked, Why, point};
+use agent_common::work::{Off, Parked, Why, point};
 
 use super::{Process, park_room, parked};
 use crate::atomic;
@@ -28,17 +28,10 @@ pub(crate) struct Called {
     _pad: u32,
 }
 
-/// `goroutine`, the current one, is about to call over the socket at `sk`.
+/// The goroutine that was looked at is about to call over the socket at `sk`.
 #[inline(always)]
-pub(crate) fn announces(
-    state: &mut TaskState,
-    goroutine: &Goroutine,
-    parent: u64,
-    tgid: u32,
-    sk: u64,
-    now_ns: u64,
-) {
-    let line = &mut state.line;
+pub(crate) fn announces(state: &mut TaskState, parent: u64, tgid: u32, sk: u64, now_ns: u64) {
+    let (line, goroutine) = (&mut state.line, &state.goroutine);
     point(line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
     let mut called = Called { goid: goroutine.id, parent, tgid, _pad: 0 };
     if line.is_open != 0 {

@@ -6,34 +6,27 @@ use agent_common::parts::UnitKind;
 use agent_common::policy::{LANE_CPU, LANE_GO};
 use agent_common::record::call::CALLER_SENDER;
 use agent_common::record::request::RequestParts;
-use agent_common::work::{
-    Goroutine, WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives,
-};
+use agent_common::work::{WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives};
 
 use super::{Process, call, has_parked};
 use crate::filter::{self, TaskState, WATCHED};
 
 /// Who carries the work at a point of the current thread.
 #[inline(always)]
-fn worker<'a>(
-    tgid: u32,
-    state: &'a mut TaskState,
-    goroutine: &'a Goroutine,
-) -> Worker<'a, Process> {
+fn worker(tgid: u32, state: &mut TaskState) -> Worker<'_, Process> {
     let syscall_ns = if state.is_in_syscall != 0 { state.syscall_ns } else { 0 };
-    Worker { line: &mut state.line, goroutine, process: Process { tgid }, syscall_ns }
+    Worker {
+        line: &mut state.line,
+        goroutine: &state.goroutine,
+        process: Process { tgid },
+        syscall_ns,
+    }
 }
 
 /// The current thread handed a call to TCP, the first of it if `is_first`.
 #[inline(always)]
-fn calls_at(
-    conn: &mut Conn,
-    state: &mut TaskState,
-    goroutine: &Goroutine,
-    is_first: u64,
-    now_ns: u64,
-) {
-    let tgid = conn.tgid;
+fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) {
+    let (tgid, goroutine) = (conn.tgid, &state.goroutine);
     if goroutine.is_followed != 0 {
         point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
     }
@@ -44,7 +37,7 @@ fn calls_at(
     {
         return;
     }
-    let line = &mut state.line;
+    let (line, goroutine) = (&mut state.line, &state.goroutine);
     if is_first != 0 && line.is_open != 0 {
         conn.caller = CALLER_SENDER;
         line.calls = line.calls.wrapping_add(1);
@@ -56,24 +49,19 @@ fn calls_at(
 
 /// The current thread read a reply, the first of it if `is_first`.
 #[inline(always)]
-fn replies_at(
-    conn: &mut Conn,
-    state: &mut TaskState,
-    goroutine: &Goroutine,
-    is_first: u64,
-    now_ns: u64,
-) {
+fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) {
     let tgid = conn.tgid;
     if is_first != 0 {
         call::read(conn, now_ns);
     }
-    if goroutine.is_followed == 0 {
+    if state.goroutine.is_followed == 0 {
         state.line.calls_open = 0;
         if is_first != 0 && conn.loss_ns != 0 && state.line.is_open != 0 {
             call::lost(conn, state);
         }
         return;
     }
+    let goroutine = &state.goroutine;
     let why = if is_first != 0 && conn.goid == goroutine.id {
         Why { why: WHY_REPLIED, sent_ns: conn.sent_ns, ready_ns: conn.reply_ready_ns }
     } else {
@@ -85,32 +73,32 @@ fn replies_at(
 }
 
 #[inline(always)]
-fn begins_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+fn begins_at(conn: &mut Conn, state: &mut TaskState, now_ns: u64) {
     if state.verdict != WATCHED || !filter::has_lane(LANE_CPU) {
         conn.parts = RequestParts::new();
         state.line.is_open = 0;
         return;
     }
-    begins(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+    begins(&mut worker(conn.tgid, state), conn, now_ns);
 }
 
 #[inline(always)]
-fn receives_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+fn receives_at(conn: &mut Conn, state: &mut TaskState, now_ns: u64) {
     if conn.parts.unit != UnitKind::None as u8 {
-        receives(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+        receives(&mut worker(conn.tgid, state), conn, now_ns);
     }
 }
 
 #[inline(always)]
-fn answers_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine, now_ns: u64) {
+fn answers_at(conn: &mut Conn, state: &mut TaskState, now_ns: u64) {
     if conn.parts.unit != UnitKind::None as u8 {
-        answers(&mut worker(conn.tgid, state, goroutine), conn, now_ns);
+        answers(&mut worker(conn.tgid, state), conn, now_ns);
     }
 }
 
 #[inline(always)]
-fn ends_at(conn: &mut Conn, state: &mut TaskState, goroutine: &Goroutine) {
-    ends(&mut worker(conn.tgid, state, goroutine), conn);
+fn ends_at(conn: &mut Conn, state: &mut TaskState) {
+    ends(&mut worker(conn.tgid, state), conn);
 }
 
 /// The global function of one of the above. (An argument that is not used would
@@ -122,13 +110,11 @@ macro_rules! global {
         pub(crate) extern "C" fn $name(
             conn: *mut Conn,
             state: *mut TaskState,
-            goroutine: *const Goroutine,
             $($arg: u64,)*
         ) -> i32 {
             // SAFETY: the caller's, checked for null as the verifier asks for.
-            let all = unsafe { (conn.as_mut(), state.as_mut(), goroutine.as_ref()) };
-            if let (Some(conn), Some(state), Some(goroutine)) = all {
-                $inner(conn, state, goroutine $(, $arg)*);
+            if let (Some(conn), Some(state)) = unsafe { (conn.as_mut(), state.as_mut()) } {
+                $inner(conn, state $(, $arg)*);
             }
             0
         }
@@ -142,18 +128,13 @@ global!(work_ends, ends_at);
 global!(work_calls, calls_at, is_first, now_ns);
 global!(work_replies, replies_at, is_first, now_ns);
 
-/// A goroutine was seen on a thread, at nothing of its own.
+/// The goroutine that was looked at is at nothing of its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn work_seen(
-    state: *mut TaskState,
-    goroutine: *const Goroutine,
-    tgid: u32,
-    now_ns: u64,
-) -> i32 {
+pub(crate) extern "C" fn work_seen(state: *mut TaskState, tgid: u32, now_ns: u64) -> i32 {
     // SAFETY: as above.
-    if let (Some(state), Some(goroutine)) = unsafe { (state.as_mut(), goroutine.as_ref()) } {
-        point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
+    if let Some(state) = unsafe { state.as_mut() } {
+        point(&mut state.line, &mut Process { tgid }, now_ns, &state.goroutine, &Why::NONE);
     }
     0
 }

@@ -54,14 +54,26 @@ fn renew(line: &mut Line) {
     }
 }
 
-/// The current thread's goroutine, before anything is done with its line.
+/// Reads which goroutine the current thread runs, into its state: before
+/// anything is done with its line.
 #[inline(always)]
-pub(crate) fn current(task: Task, state: &mut TaskState) -> Goroutine {
+pub(crate) fn look(task: Task, state: &mut TaskState) {
+    work_look(state, task.thread_pointer());
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn work_look(state: *mut TaskState, thread_pointer: u64) -> i32 {
+    // SAFETY: the caller's, checked for null as the verifier asks for.
+    let Some(state) = (unsafe { state.as_mut() }) else {
+        return 0;
+    };
     renew(&mut state.line);
-    match layout(state) {
-        Some(layout) => go::current(task, layout),
+    state.goroutine = match layout(state) {
+        Some(layout) => go::current(thread_pointer, layout),
         None => Goroutine::NONE,
-    }
+    };
+    0
 }
 
 /// One key for a goroutine of a process: ids are given out one by one, and
@@ -134,11 +146,11 @@ pub(crate) fn sampled(task: Task, state: &mut TaskState) {
     if state.line.is_open == 0 && !has_parked(tgid) {
         return;
     }
-    let goroutine = current(task, state);
+    look(task, state);
+    let (line, goroutine) = (&mut state.line, &state.goroutine);
     if goroutine.id == 0 {
         return;
     }
-    let line = &mut state.line;
     if line.owner == goroutine.id && line.is_open != 0 {
         line.samples = line.samples.wrapping_add(1);
     } else if let Some(parked) = parked(tgid, goroutine.id) {
@@ -148,11 +160,17 @@ pub(crate) fn sampled(task: Task, state: &mut TaskState) {
 
 /// A request is over, on whatever thread that is seen: nothing is kept of its
 /// goroutine.
-#[inline(always)]
-pub(crate) fn over(conn: &Conn) {
-    if conn.parts.unit == UnitKind::Goroutine as u8 && has_parked(conn.tgid) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn work_over(conn: *const Conn) -> i32 {
+    // SAFETY: the caller's, checked for null as the verifier asks for.
+    if let Some(conn) = unsafe { conn.as_ref() }
+        && conn.parts.unit == UnitKind::Goroutine as u8
+        && has_parked(conn.tgid)
+    {
         unpark(conn.tgid, conn.goid);
     }
+    0
 }
 
 /// The goroutines of a process.

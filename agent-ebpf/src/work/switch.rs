@@ -4,7 +4,7 @@
 use agent_common::go::GoWait;
 use agent_common::work::{CULPRIT_NS, Goroutine, leaves, left_last};
 
-use super::{Process, busy, has_parked, layout, parked, work_seen};
+use super::{Process, busy, has_parked, layout, look, parked, work_seen};
 use crate::filter::TaskState;
 use crate::kernel::go;
 use crate::kernel::task::Task;
@@ -18,20 +18,20 @@ pub(crate) fn leave(task: Task, state: &mut TaskState, is_blocked: bool, now_ns:
         busy::ends(&mut state.line, tgid, now_ns);
     }
     if state.go_layout != 0 && (state.line.is_open != 0 || has_parked(tgid)) {
-        let current = super::current(task, state);
-        if current.id != 0 {
-            work_seen(state, &raw const current, tgid, now_ns);
-        } else if is_blocked && current.at != 0 {
-            work_idles(state, current.at, tgid, now_ns);
+        look(task, state);
+        if state.goroutine.id != 0 {
+            work_seen(state, tgid, now_ns);
+        } else if is_blocked && state.goroutine.at != 0 {
+            work_idles(state, tgid, now_ns);
         }
     }
     state.line.point_ns = now_ns;
 }
 
-/// A Go thread with nothing to run goes to sleep, in its scheduler at `g0`.
+/// A Go thread with nothing to run goes to sleep, in its scheduler.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn work_idles(state: *mut TaskState, g0: u64, tgid: u32, now_ns: u64) -> i32 {
+extern "C" fn work_idles(state: *mut TaskState, tgid: u32, now_ns: u64) -> i32 {
     // SAFETY: the caller's, checked for null as the verifier asks for.
     let Some(state) = (unsafe { state.as_mut() }) else {
         return 0;
@@ -39,8 +39,8 @@ extern "C" fn work_idles(state: *mut TaskState, g0: u64, tgid: u32, now_ns: u64)
     let Some(layout) = layout(state) else {
         return 0;
     };
+    let left = go::last_left(state.goroutine.at, layout);
     let line = &mut state.line;
-    let left = go::last_left(g0, layout);
     let deadline_ns = if left.id != 0 && left.reason == GoWait::Sleep as u8 {
         go::sleep_deadline(left.at, layout)
     } else {

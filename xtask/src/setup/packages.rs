@@ -47,7 +47,8 @@ const PACKAGES: &[Package] = &[
     package("runc", "runc", "runs containers"),
     package("golang-go", "go", "builds the sample API"),
     package("gcc", "cc", "builds the C workload"),
-    package("libc6-dev", "cc", "has its headers"),
+    // Of a package that it depends on: it has no command of its own.
+    package("libc6-dev", "gencat", "has its headers"),
     package("nodejs", "node", "is watched"),
     package("python3", "python3", "is watched"),
     package("wrk", "wrk", "makes load"),

@@ -36,8 +36,8 @@ pub(super) fn send(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
         finish(conn, sk);
     }
     let is_first = conn.phase == IDLE;
-    let goroutine = work::current(task, state);
-    let who = recv::who(task, state, &goroutine);
+    work::look(task, state);
+    let who = recv::who(task, state);
     if is_first {
         begin(conn, task, len);
         if conn.phase == CUT {
@@ -63,7 +63,7 @@ pub(super) fn send(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
     }
     conn.sent_ns = now_ns;
     conn.bytes_out += len;
-    work::work_calls(conn, state, &raw const goroutine, u64::from(is_first), now_ns);
+    work::work_calls(conn, state, u64::from(is_first), now_ns);
 }
 
 /// What is called, by the first bytes.
@@ -127,8 +127,8 @@ pub(super) fn recv(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
     conn.end_ns = now_ns;
     conn.bytes_in += result.cast_unsigned() as u64;
     conn.ready_ns = 0;
-    let goroutine = work::current(task, state);
-    work::work_replies(conn, state, &raw const goroutine, u64::from(is_first), now_ns);
+    work::look(task, state);
+    work::work_replies(conn, state, u64::from(is_first), now_ns);
 }
 
 #[inline(always)]

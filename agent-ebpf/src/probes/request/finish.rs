@@ -22,7 +22,7 @@ use crate::{atomic, stats, work};
 #[inline(always)]
 pub(crate) fn finish(conn: &mut Conn, sk: Sock, now_ns: u64) {
     tcp::sample::take(sk, conn, now_ns);
-    work::over(conn);
+    work::work_over(conn);
     let counters = SERVICE_REQUESTS.get_ptr_mut(u32::from(conn.service));
     let control = CONTROL.get_ptr(0);
     if let (Some(counters), Some(control)) = (counters, control) {

@@ -3,7 +3,6 @@
 use agent_common::conn::{BEGIN, END, RESPONDING, ROLE_SERVER, UNPARSED, Who};
 use agent_common::limits::HEAD_BYTES;
 use agent_common::stats::{Loss, Program};
-use agent_common::work::Goroutine;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -56,16 +55,16 @@ fn recv(ctx: &BtfTracePointContext) {
     }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    let accepted_ns = tcp::accept_wait::at_io(sk, conn, now_ns);
-    let goroutine = work::current(task, state);
-    let mut who = who(task, state, &goroutine);
+    conn.accepted_ns = tcp::accept_wait::at_io(sk, conn, now_ns);
+    work::look(task, state);
+    let mut who = who(task, state);
     if result <= 0 {
         let action = if result == 0 { conn.on_recv_eof(&who) } else { conn.on_recv_again(&who) };
         if action & END != 0 {
-            work::work_ends(conn, state, &raw const goroutine);
+            work::work_ends(conn, state);
             finish::finish(conn, sk, now_ns);
-        } else if goroutine.is_followed != 0 {
-            work::work_seen(state, &raw const goroutine, who.tgid, now_ns);
+        } else if state.goroutine.is_followed != 0 {
+            work::work_seen(state, who.tgid, now_ns);
         }
         return;
     }
@@ -103,10 +102,9 @@ fn recv(ctx: &BtfTracePointContext) {
         who.cgroup_id = task.cgroup_id();
         conn.begin(&room, len, &who, now_ns, retransmits);
         state.open_requests = 1;
-        conn.accepted_ns = accepted_ns;
-        work::work_begins(conn, state, &raw const goroutine, now_ns);
+        work::work_begins(conn, state, now_ns);
     } else {
-        work::work_receives(conn, state, &raw const goroutine, now_ns);
+        work::work_receives(conn, state, now_ns);
     }
     if (was_pending || action & BEGIN != 0) && conn.opened.path_len != 0 && keeps_paths() {
         conn.keep_path(&room);
@@ -119,13 +117,13 @@ fn recv(ctx: &BtfTracePointContext) {
 }
 
 #[inline(always)]
-pub(super) fn who(task: Task, state: &TaskState, goroutine: &Goroutine) -> Who {
+pub(super) fn who(task: Task, state: &TaskState) -> Who {
     let ids = bpf_get_current_pid_tgid();
     Who {
         tgid: (ids >> 32) as u32,
         tid: ids as u32,
-        goid: if goroutine.is_followed != 0 {
-            goroutine.id
+        goid: if state.goroutine.is_followed != 0 {
+            state.goroutine.id
         } else {
             go::goroutine_id(task, state.g_tls_offset, state.goid_offset)
         },

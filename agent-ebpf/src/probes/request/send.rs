@@ -46,7 +46,7 @@ fn send(ctx: &BtfTracePointContext) {
         call::send(sk, conn, state, result, now_ns);
         return;
     }
-    let goroutine = work::current(task, state);
+    work::look(task, state);
     tcp::accept_wait::at_io(sk, conn, now_ns);
     let len = result.cast_unsigned() as u64;
     let Some(mut room) = scratch::take(len) else {
@@ -67,7 +67,7 @@ fn send(ctx: &BtfTracePointContext) {
     let retransmits = sk.tcp().map_or(0, |tcp| tcp.retransmits());
     let action = conn.on_send(&room, has_bytes, len, now_ns, retransmits);
     if action & END == 0 && (conn.phase == RESPONDING || action & END_AFTER != 0) {
-        work::work_answers(conn, state, &raw const goroutine, now_ns);
+        work::work_answers(conn, state, now_ns);
     }
     if action & (END | END_AFTER) != 0 {
         finish::finish(conn, sk, now_ns);
