@@ -114,6 +114,8 @@ pub struct Attributor {
     pub(super) cgroups: HashMap<u64, SelectedCgroup>,
     pub(super) changes: Vec<Change>,
     go_programs: GoPrograms,
+    /// Processes that are watched, and whose program is still to be read.
+    unread: Vec<(u32, u16)>,
     own_tgid: u32,
 }
 
@@ -129,6 +131,7 @@ impl Attributor {
             cgroups: HashMap::new(),
             changes: Vec::new(),
             go_programs: GoPrograms::default(),
+            unread: Vec::new(),
             own_tgid,
         }
     }
@@ -149,6 +152,19 @@ impl Attributor {
     #[must_use]
     pub fn program_file(&self, tgid: u32) -> PathBuf {
         self.proc.process(Tgid(tgid)).executable_file()
+    }
+
+    /// Reads the programs of processes that came since the last call, after the
+    /// kernel was told to watch them: a large one takes tens of milliseconds,
+    /// in which they serve. True if the kernel is to be told of that.
+    pub fn read_programs(&mut self) -> bool {
+        for (tgid, service) in std::mem::take(&mut self.unread) {
+            let policy = self.policy(tgid, service);
+            if policy.flags != 0 {
+                self.changes.push(Change::Process { tgid, policy });
+            }
+        }
+        !self.changes.is_empty()
     }
 
     /// What the kernel is to be told since the last call.
@@ -312,7 +328,7 @@ impl Attributor {
             if !ports.is_empty() {
                 seen.listening.insert(tgid.0);
             }
-            if let Some(service) = self.watch_process(&facts, &ports) {
+            if let Some(service) = self.watch_process(&facts, &ports, true) {
                 seen.watched.insert(tgid.0, service);
                 holders.extend(ports.iter().map(|port| ((netns, *port), service)));
             }
@@ -331,8 +347,14 @@ impl Attributor {
         Ok(seen)
     }
 
-    /// Watches a process if it is selected and serves; gives its service.
-    fn watch_process(&mut self, facts: &ProcessFacts, ports: &[u16]) -> Option<u16> {
+    /// Watches a process if it is selected and serves; gives its service. Its
+    /// program is read at once, or by [`Self::read_programs`].
+    fn watch_process(
+        &mut self,
+        facts: &ProcessFacts,
+        ports: &[u16],
+        is_read_now: bool,
+    ) -> Option<u16> {
         let tgid = facts.key.tgid.0;
         let owner = facts.cgroup_path.as_deref().map(cgroup_path::parse).unwrap_or_default();
         let service = if let Some(container_id) = &owner.container_id {
@@ -353,7 +375,12 @@ impl Attributor {
             }
             self.host_service(&owner, facts)?
         };
-        let policy = self.policy(tgid, service);
+        let policy = if is_read_now {
+            self.policy(tgid, service)
+        } else {
+            self.unread.push((tgid, service));
+            ProcessPolicy { service, ..ProcessPolicy::default() }
+        };
         self.changes.push(Change::Process { tgid, policy });
         Some(service)
     }
@@ -392,7 +419,8 @@ impl Attributor {
         let Ok(Some(facts)) = self.proc.process(Tgid(process.tgid)).facts(&self.hierarchy) else {
             return;
         };
-        if let Some(service) = self.watch_process(&facts, &[process.port]) {
+        let is_known = self.go_programs.runs(process.tgid);
+        if let Some(service) = self.watch_process(&facts, &[process.port], is_known) {
             self.changes.push(Change::Listener {
                 netns: process.netns,
                 port: process.port,
@@ -408,7 +436,7 @@ impl Attributor {
         if self.watch.pids.contains(&tgid)
             && let Ok(Some(facts)) = self.proc.process(Tgid(tgid)).facts(&self.hierarchy)
         {
-            self.watch_process(&facts, &[]);
+            self.watch_process(&facts, &[], false);
         }
     }
 

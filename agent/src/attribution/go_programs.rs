@@ -175,6 +175,12 @@ impl GoPrograms {
         Ok(Some(mode))
     }
 
+    /// Whether a watched process is known to run a Go program.
+    #[must_use]
+    pub fn runs(&self, tgid: u32) -> bool {
+        self.processes.contains_key(&tgid)
+    }
+
     /// Go processes, by number.
     #[must_use]
     pub fn running(&self) -> BTreeMap<u32, &Running> {

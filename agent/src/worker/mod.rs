@@ -153,6 +153,9 @@ impl Worker {
             }
             if !matches!(event, Event::Request(_) | Event::Call(_)) {
                 self.apply_changes();
+                if self.parts.attributor.read_programs() {
+                    self.apply_changes();
+                }
             }
         }
         self.flush_tap();
