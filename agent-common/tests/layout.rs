@@ -233,6 +233,7 @@ fn layouts() -> Vec<Layout> {
             epoch,
             samples,
             doubt_samples,
+            stray_samples,
             stops,
             calls,
             seq,
@@ -247,6 +248,7 @@ fn layouts() -> Vec<Layout> {
             counted,
             was_lost,
             _pad,
+            stray,
             left
         }),
         layout!(Parked {

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::expect::{HTTP, OUTSIDE, assert_sum};
 use serde_json::Value;
 use tests::agent_process::{Agent, run_once, strata};
 use tests::load::{Call, closed, open, sequential};
@@ -305,6 +306,8 @@ fn a_reader_that_is_slow_is_told_of_every_request_that_it_missed() {
     let outcome =
         closed::run(server.addr(), &[Call::get("/hello")], 8, Duration::from_secs(4)).unwrap();
     let sent = outcome.tally.completed();
+    // The last ones end when their connections close: the agent has them all.
+    assert_sum(&agent, HTTP, OUTSIDE, sent);
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)

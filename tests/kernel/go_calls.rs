@@ -9,7 +9,7 @@ use agent::event::call::{Call as Downstream, Caller};
 use agent::event::request::Request;
 use agent::probes::Lane;
 use agent_common::parts::Part;
-use tests::load::{Call, closed};
+use tests::load::{Call, closed, sequential};
 use tests::probe_run::{Probes, Setup};
 use tests::probed_code::{self, BREAKPOINT, PUSH};
 use tests::{apps, eventually, http, require, sys};
@@ -99,10 +99,14 @@ fn missing() -> Option<&'static str> {
 #[test]
 fn a_call_after_a_long_computation_is_still_its_callers() {
     require!(missing().is_none(), "{}", missing().unwrap_or_default());
-    let run = Run::of("/call?ms=5&spin=25", 1);
-    for r in run.requests.iter().filter(|r| r.parts.ns[15] < 4_000_000).take(9) {
-        println!("odd {:?} {:?}", r.parts.ns, r.work);
-    }
+    let pair = Pair::start().unwrap();
+    let mut probes = Probes::start(Setup::default().lanes(&Lane::ALL)).unwrap();
+    pair.watch(&mut probes).unwrap();
+    let plan = [Call::get("/call?ms=5&spin=25")];
+    // Each on a connection, and so a goroutine, of its own.
+    let tally = probes.run(|| sequential::run(pair.addr(), &plan, 60, false)).unwrap();
+    let run = Run::collected(&mut probes, tally.completed());
+    run.show("/call after 25 ms of computing");
     let found = run.share(|request| request.parts.ns[Part::Downstream as usize] > 4_500_000);
     assert!(found > 0.9, "{found} of the calls");
 }

@@ -21,7 +21,7 @@ const BOUNDS: &[(&str, u32)] = &[
     ("tcp_receive_reset", 250),
     ("sched_wakeup", 375),
     ("sched_wakeup_new", 250),
-    ("sched_switch", 72_000),
+    ("sched_switch", 124_000),
     ("sched_process_fork", 875),
     ("sched_process_exec", 1_500),
     ("sched_process_exit", 375),

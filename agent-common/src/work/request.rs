@@ -181,6 +181,8 @@ fn came_unseen<P: Goroutines>(
         parked.booked_ns = now_ns;
         line.has_parked = 1;
     }
+    let stray = line.take_stray(goroutine.id);
+    conn.parts.samples = conn.parts.samples.wrapping_add(stray);
     let (point_ns, was_idle) = was;
     let came_ns = if point_ns > from_ns { point_ns } else { from_ns };
     let ran_ns = now_ns.saturating_sub(came_ns);

@@ -143,18 +143,16 @@ pub(crate) fn unpark(tgid: u32, goid: u64) {
 #[inline(always)]
 pub(crate) fn sampled(task: Task, state: &mut TaskState) {
     let tgid = task.tgid();
-    if state.line.is_open == 0 && !has_parked(tgid) {
-        return;
-    }
     look(task, state);
     let (line, goroutine) = (&mut state.line, &state.goroutine);
     if goroutine.id == 0 {
         return;
     }
-    if line.owner == goroutine.id && line.is_open != 0 {
-        line.samples = line.samples.wrapping_add(1);
-    } else if let Some(parked) = parked(tgid, goroutine.id) {
-        parked.samples = parked.samples.wrapping_add(1);
+    match parked(tgid, goroutine.id) {
+        Some(parked) if parked.parked_ns != 0 => {
+            parked.samples = parked.samples.wrapping_add(1);
+        }
+        _ => line.sample(goroutine.id),
     }
 }
 

@@ -21,17 +21,24 @@ pub(crate) fn leave(task: Task, state: &mut TaskState, is_blocked: bool, now_ns:
         look(task, state);
         if state.goroutine.id != 0 {
             work_seen(state, tgid, now_ns);
-        } else if is_blocked && state.goroutine.at != 0 {
-            work_idles(state, tgid, now_ns);
+        } else if state.goroutine.at != 0 {
+            work_schedules(state, tgid, u64::from(is_blocked), now_ns);
         }
     }
     state.line.point_ns = now_ns;
 }
 
-/// A Go thread with nothing to run goes to sleep, in its scheduler.
+/// A Go thread leaves the CPU in its scheduler: to sleep, with nothing to run,
+/// or, if it is not blocked, preempted there, when it may also be at work for
+/// its goroutine.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn work_idles(state: *mut TaskState, tgid: u32, now_ns: u64) -> i32 {
+extern "C" fn work_schedules(
+    state: *mut TaskState,
+    tgid: u32,
+    is_blocked: u64,
+    now_ns: u64,
+) -> i32 {
     // SAFETY: the caller's, checked for null as the verifier asks for.
     let Some(state) = (unsafe { state.as_mut() }) else {
         return 0;
@@ -47,6 +54,9 @@ extern "C" fn work_idles(state: *mut TaskState, tgid: u32, now_ns: u64) -> i32 {
         0
     };
     let is_owner = line.is_open != 0 && left.id == line.owner && left.seq != line.seq;
+    if is_blocked == 0 && !is_owner {
+        return 0;
+    }
     if is_owner {
         leaves(line, &mut Process { tgid }, now_ns, Some((&left, deadline_ns)));
     } else {
@@ -60,11 +70,13 @@ extern "C" fn work_idles(state: *mut TaskState, tgid: u32, now_ns: u64) -> i32 {
     if left.id != 0 && left.is_waiting == 0 && go::is_world_stopping(layout) {
         stopped_with_the_world(tgid, &left);
     }
-    line.left = left.id;
+    if is_blocked != 0 {
+        line.left = left.id;
+        line.was_idle = 1;
+    }
     line.owner = 0;
     line.is_open = 0;
     line.has_parked = 0;
-    line.was_idle = 1;
     0
 }
 
