@@ -57,5 +57,9 @@ pub const MAX_CALLED: u32 = 4_096;
 /// own; programs, not processes.
 pub const MAX_GO_CLIENTS: usize = 64;
 
+/// Slots of the table of goroutines with a request open; a power of two. One
+/// that is overwritten by another is not found where it comes unseen.
+pub const OPEN_SLOTS: u32 = 16_384;
+
 /// Goroutines that left their thread with a request open, at one time.
 pub const MAX_PARKED: u32 = 16_384;

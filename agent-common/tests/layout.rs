@@ -255,6 +255,7 @@ fn layouts() -> Vec<Layout> {
             parts,
             request_ns,
             booked_ns,
+            came_ns,
             parked_ns,
             deadline_ns,
             called_ns,

@@ -12,7 +12,7 @@ use agent_common::counter::tcp::TcpCounters;
 use agent_common::go::GoLayout;
 use agent_common::limits::{
     MAX_CALLED, MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED,
-    MAX_PROCESSES, MAX_SERVICES, RING_BYTES, WATCHED_SLOTS,
+    MAX_PROCESSES, MAX_SERVICES, OPEN_SLOTS, RING_BYTES, WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
@@ -23,6 +23,7 @@ use aya_ebpf::macros::btf_map;
 use crate::filter::TaskState;
 use crate::scratch::Scratch;
 use crate::work::Called;
+use crate::work::OpenRequest;
 
 /// `BPF_F_MMAPABLE`
 const MMAPABLE: usize = 1 << 10;
@@ -95,6 +96,10 @@ pub(crate) static WATCHED_TGIDS: Array<u64, { WATCHED_SLOTS as usize }, MMAPABLE
 #[btf_map]
 pub(crate) static PARKED: HashMap<u64, Parked, { MAX_PARKED as usize }, NO_PREALLOC> =
     HashMap::new();
+
+/// Goroutines that have a request open, by a slot of their process and id.
+#[btf_map]
+pub(crate) static OPEN: Array<OpenRequest, { OPEN_SLOTS as usize }, MMAPABLE> = Array::new();
 
 /// Entries of `PARKED` by the slot of their process, so that threads of others
 /// look no further.

@@ -10,8 +10,8 @@ use tests::{require, sys};
 /// than on Linux 6.18. A bound that is hit shows a change to look at.
 const BOUNDS: &[(&str, u32)] = &[
     ("sk_data_ready", 750),
-    ("sock_recv_length", 356_000),
-    ("sock_send_length", 154_000),
+    ("sock_recv_length", 382_000),
+    ("sock_send_length", 164_000),
     ("sweep_connections", 54_500),
     ("inet_sock_set_state", 31_250),
     ("tcp_destroy_sock", 5_125),
@@ -21,7 +21,7 @@ const BOUNDS: &[(&str, u32)] = &[
     ("tcp_receive_reset", 250),
     ("sched_wakeup", 375),
     ("sched_wakeup_new", 250),
-    ("sched_switch", 124_000),
+    ("sched_switch", 184_000),
     ("sched_process_fork", 875),
     ("sched_process_exec", 1_500),
     ("sched_process_exit", 375),
@@ -29,7 +29,7 @@ const BOUNDS: &[(&str, u32)] = &[
     ("cgroup_rmdir", 625),
     ("sys_exit", 1_125),
     ("sys_enter", 750),
-    ("go_round_trip", 24_750),
+    ("go_round_trip", 40_000),
     ("go_sample", 875),
 ];
 

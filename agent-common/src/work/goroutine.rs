@@ -62,6 +62,9 @@ pub trait Goroutines {
     fn room(&mut self, goid: u64, request_ns: u64) -> Option<&mut Parked>;
     /// It is none of them, or no longer.
     fn forget(&mut self, goid: u64);
+    /// When the request was read that one of them, any, has open; 0 if that is
+    /// not known.
+    fn open_request(&self, goid: u64) -> u64;
     /// The process's run time until now, see [`super::Busy`].
     fn busy_ns(&self, now_ns: u64) -> u64;
 }
@@ -128,6 +131,36 @@ pub fn point<P: Goroutines>(
     line.point_ns = now_ns;
 }
 
+/// The owner of a line, at its point, has a request open that the line does not
+/// know of: it came unseen, and where it was before has not been looked at
+/// since.
+#[inline(always)]
+pub fn claim<P: Goroutines>(line: &mut Line, process: &mut P, now_ns: u64, owner: &Goroutine) {
+    if line.is_open != 0 || owner.id == 0 {
+        return;
+    }
+    let request_ns = process.open_request(owner.id);
+    if request_ns == 0 {
+        return;
+    }
+    let Some(parked) = process.room(owner.id, request_ns) else {
+        return;
+    };
+    if parked.booked_ns != 0 {
+        return;
+    }
+    parked.booked_ns = now_ns;
+    parked.came_ns = now_ns;
+    parked.parts.samples = parked.parts.samples.wrapping_add(line.take_stray(owner.id));
+    line.is_open = 1;
+    line.has_parked = 1;
+    line.is_goroutine = 1;
+    line.request_ns = request_ns;
+    line.seq = owner.seq;
+    line.reason = owner.reason;
+    line.forget(now_ns);
+}
+
 /// The owner of a line, whose request is open, has left the thread: `left` if
 /// it was read after that, else some time since its last point.
 #[inline(always)]
@@ -141,6 +174,16 @@ pub fn leaves<P: Goroutines>(
     let parked = match process.room(line.owner, line.request_ns) {
         // Booked elsewhere since: it left long ago.
         Some(parked) if parked.booked_ns <= line.since_ns => parked,
+        Some(parked) if parked.came_ns > line.since_ns => {
+            // Here it was until it came there.
+            let is_last = left.is_some_and(|(left, _)| left.seq.wrapping_sub(line.seq) == 1);
+            let run = if is_last { Run::Estimated } else { Run::Doubtful };
+            line.book(parked.came_ns, run, &mut parked.parts);
+            parked.came_ns = 0;
+            line.is_open = 0;
+            line.forget(now_ns);
+            return;
+        }
         _ => {
             line.is_open = 0;
             line.forget(now_ns);

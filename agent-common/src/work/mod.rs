@@ -20,7 +20,7 @@ mod parked;
 mod request;
 
 pub use busy::Busy;
-pub use goroutine::{Goroutine, Goroutines, Why, leaves, left_last, point};
+pub use goroutine::{Goroutine, Goroutines, Why, claim, leaves, left_last, point};
 pub use line::{Line, OFFS, Off, Run};
 pub use parked::{Parked, Resume, Stop, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
 pub use request::{Worker, answers, begins, ends, receives};

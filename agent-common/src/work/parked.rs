@@ -15,6 +15,9 @@ pub struct Parked {
     pub request_ns: u64,
     /// Up to when its time is booked, where it ran last.
     pub booked_ns: u64,
+    /// When it was first found on a thread that it had come to unseen, while the
+    /// time before that is not booked; else 0.
+    pub came_ns: u64,
     /// Since when it does not run, at the latest; 0 while it runs.
     pub parked_ns: u64,
     /// `time.Sleep` lets it go on then; 0 if it does not sleep.
@@ -100,6 +103,7 @@ impl Parked {
             parts: RequestParts::new(),
             request_ns: 0,
             booked_ns: 0,
+            came_ns: 0,
             parked_ns: 0,
             deadline_ns: 0,
             called_ns: 0,

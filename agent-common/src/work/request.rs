@@ -131,6 +131,9 @@ fn own_goroutine<P: Goroutines>(
     {
         merge(&mut conn.parts, &parked.parts);
         parked.parts = RequestParts::new();
+        // Where it had been until it came unseen nobody has said.
+        conn.parts.zone_ns += parked.came_ns.saturating_sub(booked_ns);
+        parked.came_ns = 0;
         if parked.booked_ns > booked_ns {
             booked_ns = parked.booked_ns;
         }

@@ -7,7 +7,7 @@
 
 use agent_common::conn::{CALL_READY, CALL_SENT, Conn};
 use agent_common::record::call::CALLER_PROBE;
-use agent_common::work::{Off, Parked, Why, point};
+use agent_common::work::{Off, Parked, Why, claim, point};
 
 use super::{Process, park_room, parked};
 use crate::atomic;
@@ -33,6 +33,7 @@ pub(crate) struct Called {
 pub(crate) fn announces(state: &mut TaskState, parent: u64, tgid: u32, sk: u64, now_ns: u64) {
     let (line, goroutine) = (&mut state.line, &state.goroutine);
     point(line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
+    claim(line, &mut Process { tgid }, now_ns, goroutine);
     let mut called = Called { goid: goroutine.id, parent, tgid, _pad: 0 };
     if line.is_open != 0 {
         line.calls = line.calls.wrapping_add(1);

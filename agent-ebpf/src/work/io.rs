@@ -8,7 +8,7 @@ use agent_common::record::call::CALLER_SENDER;
 use agent_common::record::request::RequestParts;
 use agent_common::work::{WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives};
 
-use super::{Process, call, has_parked};
+use super::{Process, call, has_parked, open};
 use crate::filter::{self, TaskState, WATCHED};
 
 /// Who carries the work at a point of the current thread.
@@ -80,6 +80,9 @@ fn begins_at(conn: &mut Conn, state: &mut TaskState, now_ns: u64) {
         return;
     }
     begins(&mut worker(conn.tgid, state), conn, now_ns);
+    if state.goroutine.id != 0 {
+        open::begins(conn.tgid, state.goroutine.id, conn.read_ns);
+    }
 }
 
 #[inline(always)]

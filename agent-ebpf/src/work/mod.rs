@@ -12,6 +12,7 @@
 mod busy;
 mod call;
 mod io;
+mod open;
 mod switch;
 
 use agent_common::conn::Conn;
@@ -31,6 +32,7 @@ pub(crate) use call::{Called, announces, answered};
 pub(crate) use io::{
     work_answers, work_begins, work_calls, work_ends, work_receives, work_replies, work_seen,
 };
+pub(crate) use open::OpenRequest;
 pub(crate) use switch::{enter, leave};
 
 /// The layout of the program that a thread runs, if it is Go and known.
@@ -164,9 +166,11 @@ pub(crate) extern "C" fn work_over(conn: *const Conn) -> i32 {
     // SAFETY: the caller's, checked for null as the verifier asks for.
     if let Some(conn) = unsafe { conn.as_ref() }
         && conn.parts.unit == UnitKind::Goroutine as u8
-        && has_parked(conn.tgid)
     {
-        unpark(conn.tgid, conn.goid);
+        open::ends(conn.tgid, conn.goid);
+        if has_parked(conn.tgid) {
+            unpark(conn.tgid, conn.goid);
+        }
     }
     0
 }
@@ -195,6 +199,11 @@ impl Goroutines for Process {
     #[inline(always)]
     fn forget(&mut self, goid: u64) {
         unpark(self.tgid, goid);
+    }
+
+    #[inline(always)]
+    fn open_request(&self, goid: u64) -> u64 {
+        open::of(self.tgid, goid)
     }
 
     #[inline(always)]

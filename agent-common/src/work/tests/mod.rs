@@ -1,6 +1,7 @@
 //! Histories: threads and goroutines with a true timeline, of which the engine
 //! is told what the kernel programs would see.
 
+mod claim;
 mod replay;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ const MS: u64 = 1_000_000;
 #[derive(Default)]
 struct Host {
     parked: HashMap<u64, Parked>,
+    open: HashMap<u64, u64>,
     busy_ns: u64,
 }
 
@@ -43,6 +45,9 @@ impl Goroutines for &mut Host {
     }
     fn forget(&mut self, goid: u64) {
         self.parked.remove(&goid);
+    }
+    fn open_request(&self, goid: u64) -> u64 {
+        self.open.get(&goid).copied().unwrap_or(0)
     }
     fn busy_ns(&self, _now_ns: u64) -> u64 {
         self.busy_ns

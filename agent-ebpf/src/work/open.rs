@@ -1,0 +1,56 @@
+//! Which goroutines have a request open: two stores a request, so that one which
+//! came to a thread unseen can be told there.
+
+use agent_common::limits::OPEN_SLOTS;
+
+use super::key;
+use crate::maps::OPEN;
+
+/// Value of `OPEN`.
+#[repr(C)]
+pub(crate) struct OpenRequest {
+    /// The goroutine, see [`key`]; 0 if none.
+    goroutine: u64,
+    /// When its request was read.
+    request_ns: u64,
+}
+
+/// Spreads the ids of one process, which follow each other, and processes.
+#[inline(always)]
+fn slot(goroutine: u64) -> u32 {
+    (goroutine ^ (goroutine >> 37)) as u32 & (OPEN_SLOTS - 1)
+}
+
+/// A goroutine has read a request.
+#[inline(always)]
+pub(super) fn begins(tgid: u32, goid: u64, request_ns: u64) {
+    let goroutine = key(tgid, goid);
+    if let Some(open) = OPEN.get_ptr_mut(slot(goroutine)) {
+        // SAFETY: a map value; torn by another CPU, it is of neither.
+        unsafe { open.write(OpenRequest { goroutine, request_ns }) };
+    }
+}
+
+/// Its request is over.
+#[inline(always)]
+pub(super) fn ends(tgid: u32, goid: u64) {
+    let goroutine = key(tgid, goid);
+    if let Some(open) = OPEN.get_ptr_mut(slot(goroutine)) {
+        // SAFETY: a map value.
+        unsafe {
+            if (*open).goroutine == goroutine {
+                (*open).goroutine = 0;
+            }
+        }
+    }
+}
+
+/// When the request was read that a goroutine has open; 0 if none is known.
+#[inline(always)]
+pub(super) fn of(tgid: u32, goid: u64) -> u64 {
+    let goroutine = key(tgid, goid);
+    // SAFETY: a map value.
+    OPEN.get_ptr(slot(goroutine)).map_or(0, |open| unsafe {
+        if (*open).goroutine == goroutine { (*open).request_ns } else { 0 }
+    })
+}
