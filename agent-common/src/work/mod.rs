@@ -78,8 +78,4 @@ pub fn merge(parts: &mut RequestParts, from: &RequestParts) {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::redundant_closure,
-    reason = "a function is not general enough over the lifetime of its worker"
-)]
 mod tests;

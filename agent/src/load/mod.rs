@@ -373,6 +373,15 @@ fn explain(error: &ProgramError) -> String {
                 None => format!("the kernel refused it: {io_error}"),
             }
         }
+        // aya leaves the error number out of its text.
+        ProgramError::SyscallError(error) => {
+            let hint = if error.call == "perf_event_open" {
+                "; without CAP_SYS_ADMIN some kernels want kernel.perf_event_paranoid below 3"
+            } else {
+                ""
+            };
+            format!("{} failed: {}{hint}", error.call, error.io_error)
+        }
         other => other.to_string(),
     }
 }
