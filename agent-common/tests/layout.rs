@@ -238,7 +238,7 @@ fn layouts() -> Vec<Layout> {
             calls,
             seq,
             reason,
-            is_open,
+            open,
             has_parked,
             is_loop,
             calls_open,

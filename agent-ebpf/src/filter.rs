@@ -8,7 +8,7 @@
 
 use agent_common::policy::{PROCESS_GO, PROCESS_IGNORED, ProcessPolicy, watched_slot};
 use agent_common::stats::Loss;
-use agent_common::work::{Goroutine, Line};
+use agent_common::work::{Goroutine, Line, NOT_OPEN};
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
 
 use crate::kernel::task::Task;
@@ -172,7 +172,7 @@ pub(crate) const fn forget(state: &mut TaskState) {
     state.verdict = 0;
     state.open_requests = 0;
     state.is_in_syscall = 0;
-    state.line.is_open = 0;
+    state.line.open = NOT_OPEN;
     state.line.has_parked = 0;
 }
 

@@ -1,6 +1,6 @@
 //! Points of goroutines: who runs on a thread now, who left it, who came back.
 
-use super::{Line, Parked, Resume, Run, Stop};
+use super::{Line, NOT_OPEN, Parked, Resume, Run, Stop, UNANSWERED};
 use crate::go::GoWait;
 
 /// What a goroutine's `g` says.
@@ -97,11 +97,11 @@ pub fn point<P: Goroutines>(
             line.point_ns = now_ns;
             return;
         }
-    } else if line.is_open != 0 {
+    } else if line.open != 0 {
         leaves(line, process, now_ns, None);
     }
     line.owner = goroutine.id;
-    line.is_open = 0;
+    line.open = NOT_OPEN;
     line.has_parked = 0;
     let busy_ns = process.busy_ns(now_ns);
     if goroutine.id != 0
@@ -119,7 +119,7 @@ pub fn point<P: Goroutines>(
             sent_ns: why.sent_ns,
             ready_ns: why.ready_ns,
         });
-        line.is_open = 1;
+        line.open = UNANSWERED;
         line.has_parked = 1;
         line.is_goroutine = 1;
         line.request_ns = parked.request_ns;
@@ -136,7 +136,7 @@ pub fn point<P: Goroutines>(
 /// since.
 #[inline(always)]
 pub fn claim<P: Goroutines>(line: &mut Line, process: &mut P, now_ns: u64, owner: &Goroutine) {
-    if line.is_open != 0 || owner.id == 0 {
+    if line.open != 0 || owner.id == 0 {
         return;
     }
     let request_ns = process.open_request(owner.id);
@@ -152,7 +152,7 @@ pub fn claim<P: Goroutines>(line: &mut Line, process: &mut P, now_ns: u64, owner
     parked.booked_ns = now_ns;
     parked.came_ns = now_ns;
     parked.parts.samples = parked.parts.samples.wrapping_add(line.take_stray(owner.id));
-    line.is_open = 1;
+    line.open = UNANSWERED;
     line.has_parked = 1;
     line.is_goroutine = 1;
     line.request_ns = request_ns;
@@ -180,12 +180,12 @@ pub fn leaves<P: Goroutines>(
             let run = if is_last { Run::Estimated } else { Run::Doubtful };
             line.book(parked.came_ns, run, &mut parked.parts);
             parked.came_ns = 0;
-            line.is_open = 0;
+            line.open = NOT_OPEN;
             line.forget(now_ns);
             return;
         }
         _ => {
-            line.is_open = 0;
+            line.open = NOT_OPEN;
             line.forget(now_ns);
             return;
         }
@@ -204,7 +204,7 @@ pub fn leaves<P: Goroutines>(
     };
     line.book(now_ns, run, &mut parked.parts);
     parked.park(now_ns, busy_ns, &stop);
-    line.is_open = 0;
+    line.open = NOT_OPEN;
     line.has_parked = 0;
 }
 

@@ -53,6 +53,13 @@ const PART_OF: [Part; OFFS] = [
     Part::Unknown,
 ];
 
+/// No request is open.
+pub const NOT_OPEN: u8 = 0;
+/// One is, and nothing of its response was sent.
+pub const UNANSWERED: u8 = 1;
+/// One is, and was answered, at least in part.
+pub const ANSWERED: u8 = 2;
+
 /// How well it is known that a run was one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -117,8 +124,8 @@ pub struct Line {
     pub seq: u8,
     /// Its wait reason there (a `GoWait`).
     pub reason: u8,
-    /// 1 if the owner has a request open.
-    pub is_open: u8,
+    /// [`NOT_OPEN`], [`UNANSWERED`] or [`ANSWERED`]: the owner's request.
+    pub open: u8,
     /// 1 if there may be a `Parked` of the owner.
     pub has_parked: u8,
     /// 1 once the thread was seen to turn from one open request to another.
@@ -172,7 +179,7 @@ impl Line {
             calls: 0,
             seq: 0,
             reason: 0,
-            is_open: 0,
+            open: NOT_OPEN,
             has_parked: 0,
             is_loop: 0,
             calls_open: 0,
@@ -211,7 +218,7 @@ impl Line {
     /// The clock found a goroutine here.
     #[inline(always)]
     pub fn sample(&mut self, goroutine: u64) {
-        if self.owner == goroutine && self.is_open != 0 {
+        if self.owner == goroutine && self.open != 0 {
             self.samples = self.samples.wrapping_add(1);
             return;
         }

@@ -21,7 +21,7 @@ mod request;
 
 pub use busy::Busy;
 pub use goroutine::{Goroutine, Goroutines, Why, claim, leaves, left_last, point};
-pub use line::{Line, OFFS, Off, Run};
+pub use line::{ANSWERED, Line, NOT_OPEN, OFFS, Off, Run, UNANSWERED};
 pub use parked::{Parked, Resume, Stop, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
 pub use request::{Worker, answers, begins, ends, receives};
 

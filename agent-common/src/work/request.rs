@@ -2,7 +2,10 @@
 //! is answered, it is over.
 
 use super::goroutine::{Goroutine, Goroutines, Why, point};
-use super::{Line, Run, TIGHT_NS, WHY_RECEIVED, WHY_SENT, add, estimate, merge};
+use super::{
+    ANSWERED, Line, NOT_OPEN, Run, TIGHT_NS, UNANSWERED, WHY_RECEIVED, WHY_SENT, add, estimate,
+    merge,
+};
 use crate::conn::{Conn, READING};
 use crate::parts::{Part, UnitKind};
 use crate::record::request::RequestParts;
@@ -18,9 +21,6 @@ pub struct Worker<'a, P> {
     /// When the system call that it is in began; 0 if that is not known.
     pub syscall_ns: u64,
 }
-
-/// `Line::is_open` of a request that was answered, at least in part.
-const ANSWERED: u8 = 2;
 
 /// The current thread has read the beginning of a request.
 #[inline(always)]
@@ -50,7 +50,7 @@ pub fn begins<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns
         return;
     }
     let owner = conn.id;
-    if line.is_open == 1 && line.owner != owner {
+    if line.open == UNANSWERED && line.owner != owner {
         line.is_loop = 1;
     }
     line.book_unread(from_ns, now_ns, line.is_loop == 0, &mut conn.parts);
@@ -84,8 +84,8 @@ pub fn answers<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_n
         Why { why: if conn.is_send_full != 0 { WHY_SENT } else { 0 }, sent_ns: 0, ready_ns: 0 };
     own(worker, conn, &why, now_ns);
     conn.is_send_full = 0;
-    if worker.line.is_open != 0 {
-        worker.line.is_open = ANSWERED;
+    if worker.line.open != 0 {
+        worker.line.open = ANSWERED;
     }
     worker.line.is_receiving = 0;
 }
@@ -93,7 +93,7 @@ pub fn answers<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_n
 /// A point of an open request on its own connection: books until now.
 #[inline(always)]
 fn own<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, why: &Why, now_ns: u64) {
-    if worker.syscall_ns != 0 && worker.line.is_open != 0 {
+    if worker.syscall_ns != 0 && worker.line.open != 0 {
         worker.line.kernel(worker.syscall_ns, now_ns);
     }
     // Without the system calls, what of the run was the kernel's is not known.
@@ -119,7 +119,7 @@ fn own_goroutine<P: Goroutines>(
     if conn.goid != goroutine.id {
         return;
     }
-    if line.is_open == 0 || line.request_ns != conn.read_ns {
+    if line.open == 0 || line.request_ns != conn.read_ns {
         came_unseen(line, &mut worker.process, conn, goroutine, (now_ns, was));
         return;
     }
@@ -202,7 +202,7 @@ fn own_thread(line: &mut Line, conn: &mut Conn, now_ns: u64, run: Run) {
     let owner = conn.id;
     if line.is_loop != 0 {
         conn.parts.unit = UnitKind::Loop as u8;
-        if line.is_open == 0 || line.owner != owner {
+        if line.open == 0 || line.owner != owner {
             // A later turn of its: what the loop did since the turn began.
             if line.since_ns < conn.read_ns {
                 line.since_ns = conn.read_ns;
@@ -211,7 +211,7 @@ fn own_thread(line: &mut Line, conn: &mut Conn, now_ns: u64, run: Run) {
         line.book(now_ns, Run::Estimated, &mut conn.parts);
         return;
     }
-    if line.owner != owner || line.is_open == 0 {
+    if line.owner != owner || line.open == 0 {
         return;
     }
     line.book(now_ns, run, &mut conn.parts);
@@ -226,13 +226,13 @@ pub fn ends<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &Conn) {
             if line.has_parked != 0 {
                 worker.process.forget(goroutine.id);
             }
-            line.is_open = 0;
+            line.open = NOT_OPEN;
             line.has_parked = 0;
             line.owner = 0;
         }
         return;
     }
-    line.is_open = 0;
+    line.open = NOT_OPEN;
     line.owner = 0;
 }
 
@@ -242,7 +242,7 @@ fn open(line: &mut Line, owner: u64, is_goroutine: bool, now_ns: u64) {
     line.restart(owner, now_ns);
     line.request_ns = now_ns;
     line.is_goroutine = is_goroutine as u8;
-    line.is_open = 1;
+    line.open = UNANSWERED;
     line.has_parked = 0;
     line.point_ns = now_ns;
 }

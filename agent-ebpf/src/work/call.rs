@@ -35,7 +35,7 @@ pub(crate) fn announces(state: &mut TaskState, parent: u64, tgid: u32, sk: u64, 
     point(line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
     claim(line, &mut Process { tgid }, now_ns, goroutine);
     let mut called = Called { goid: goroutine.id, parent, tgid, _pad: 0 };
-    if line.is_open != 0 {
+    if line.open != 0 {
         line.calls = line.calls.wrapping_add(1);
         called.parent = 0;
         // Before it stops, since the send may come before that is seen.

@@ -6,7 +6,9 @@ use agent_common::parts::UnitKind;
 use agent_common::policy::{LANE_CPU, LANE_GO};
 use agent_common::record::call::CALLER_SENDER;
 use agent_common::record::request::RequestParts;
-use agent_common::work::{WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives};
+use agent_common::work::{
+    NOT_OPEN, WHY_REPLIED, Why, Worker, answers, begins, ends, point, receives,
+};
 
 use super::{Process, call, has_parked, open};
 use crate::filter::{self, TaskState, WATCHED};
@@ -38,7 +40,7 @@ fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) 
         return;
     }
     let (line, goroutine) = (&mut state.line, &state.goroutine);
-    if is_first != 0 && line.is_open != 0 {
+    if is_first != 0 && line.open != 0 {
         conn.caller = CALLER_SENDER;
         line.calls = line.calls.wrapping_add(1);
         if goroutine.is_followed == 0 {
@@ -56,7 +58,7 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
     }
     if state.goroutine.is_followed == 0 {
         state.line.calls_open = 0;
-        if is_first != 0 && conn.loss_ns != 0 && state.line.is_open != 0 {
+        if is_first != 0 && conn.loss_ns != 0 && state.line.open != 0 {
             call::lost(conn, state);
         }
         return;
@@ -67,7 +69,7 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
     } else {
         Why::NONE
     };
-    if has_parked(tgid) || state.line.is_open != 0 {
+    if has_parked(tgid) || state.line.open != 0 {
         point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &why);
     }
 }
@@ -76,7 +78,7 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
 fn begins_at(conn: &mut Conn, state: &mut TaskState, now_ns: u64) {
     if state.verdict != WATCHED || !filter::has_lane(LANE_CPU) {
         conn.parts = RequestParts::new();
-        state.line.is_open = 0;
+        state.line.open = NOT_OPEN;
         return;
     }
     begins(&mut worker(conn.tgid, state), conn, now_ns);

@@ -20,7 +20,7 @@ use agent_common::go::GoLayout;
 use agent_common::parts::UnitKind;
 use agent_common::policy::watched_slot;
 use agent_common::stats::Loss;
-use agent_common::work::{Goroutine, Goroutines, Line, Parked};
+use agent_common::work::{Goroutine, Goroutines, Line, NOT_OPEN, Parked};
 
 use crate::filter::{self, TaskState};
 use crate::kernel::go;
@@ -51,7 +51,7 @@ fn renew(line: &mut Line) {
     let epoch = filter::epoch();
     if line.epoch != epoch {
         line.epoch = epoch;
-        line.is_open = 0;
+        line.open = NOT_OPEN;
         line.owner = 0;
     }
 }

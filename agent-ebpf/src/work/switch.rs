@@ -2,7 +2,7 @@
 //! one that comes was away.
 
 use agent_common::go::GoWait;
-use agent_common::work::{CULPRIT_NS, Goroutine, leaves, left_last};
+use agent_common::work::{CULPRIT_NS, Goroutine, NOT_OPEN, leaves, left_last};
 
 use super::{Process, busy, has_parked, layout, look, parked, work_seen};
 use crate::filter::TaskState;
@@ -17,7 +17,7 @@ pub(crate) fn leave(task: Task, state: &mut TaskState, is_blocked: bool, now_ns:
     if state.line.counted != 0 {
         busy::ends(&mut state.line, tgid, now_ns);
     }
-    if state.go_layout != 0 && (state.line.is_open != 0 || has_parked(tgid)) {
+    if state.go_layout != 0 && (state.line.open != 0 || has_parked(tgid)) {
         look(task, state);
         if state.goroutine.id != 0 {
             work_seen(state, tgid, now_ns);
@@ -53,14 +53,14 @@ extern "C" fn work_schedules(
     } else {
         0
     };
-    let is_owner = line.is_open != 0 && left.id == line.owner && left.seq != line.seq;
+    let is_owner = line.open != 0 && left.id == line.owner && left.seq != line.seq;
     if is_blocked == 0 && !is_owner {
         return 0;
     }
     if is_owner {
         leaves(line, &mut Process { tgid }, now_ns, Some((&left, deadline_ns)));
     } else {
-        if line.is_open != 0 {
+        if line.open != 0 {
             leaves(line, &mut Process { tgid }, now_ns, None);
         }
         if left.id != 0 {
@@ -75,7 +75,7 @@ extern "C" fn work_schedules(
         line.was_idle = 1;
     }
     line.owner = 0;
-    line.is_open = 0;
+    line.open = NOT_OPEN;
     line.has_parked = 0;
     0
 }
@@ -109,7 +109,7 @@ pub(crate) fn enter(
     line.in_ns = now_ns;
     line.ready_ns = now_ns - waited_ns;
     line.point_ns = now_ns;
-    if line.is_open != 0 {
+    if line.open != 0 {
         // Whoever was here still is.
         line.known_ns = now_ns;
         line.off(wait.wrapping_sub(1), waited_ns);

@@ -72,54 +72,15 @@ fn route(path: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
-
-    use agent_common::conn::Protocol;
-    use agent_common::go::GoWait;
-    use agent_common::parts::{UnitKind, close};
-    use agent_common::record::request::RequestParts;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::request::Work;
 
     fn doubtful(wall_ns: u64, zone_ns: u64, samples: u16) -> Request {
-        Request {
-            service: 1,
-            protocol: Protocol::Http1,
-            method: Method::Get,
-            status: 200,
-            flags: 0,
-            tgid: 1,
-            tid: 1,
-            goid: 1,
-            cgroup_id: 0,
-            arrival_ns: 0,
-            read_ns: 0,
-            end_ns: wall_ns,
-            bytes_in: 0,
-            bytes_out: 0,
-            retransmits_during: 0,
-            retransmits_after: 0,
-            srtt_us: 0,
-            mdev_us: 0,
-            local: (Ipv6Addr::LOCALHOST, 80),
-            remote: (Ipv6Addr::LOCALHOST, 1),
-            parts: close(wall_ns, &RequestParts::new()),
-            work: Work {
-                kind: UnitKind::Goroutine,
-                estimated: 0,
-                zone_ns,
-                samples,
-                stops: 3,
-                calls: 0,
-                wait: GoWait::Sleep,
-                wait_worst_ns: 0,
-                runqueue_worst_ns: 0,
-                culprit: None,
-            },
-            path: Some("/zig/12".into()),
-        }
+        let mut request = Request { path: Some("/zig/12".into()), ..Request::sample(wall_ns) };
+        request.work.zone_ns = zone_ns;
+        request.work.samples = samples;
+        request
     }
 
     fn cpu_ns(request: &Request) -> u64 {

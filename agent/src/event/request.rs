@@ -124,3 +124,50 @@ impl Request {
         self.remote.0.to_canonical()
     }
 }
+
+/// A request for tests, which set what they are about.
+#[cfg(test)]
+impl Request {
+    /// A GET of `wall_ns`, none of which is known.
+    pub(crate) fn sample(wall_ns: u64) -> Self {
+        use agent_common::parts::close;
+        use agent_common::record::request::RequestParts;
+
+        Self {
+            service: 1,
+            protocol: Protocol::Http1,
+            method: Method::Get,
+            status: 200,
+            flags: 0,
+            tgid: 10,
+            tid: 11,
+            goid: 12,
+            cgroup_id: 13,
+            arrival_ns: 5,
+            read_ns: 5,
+            end_ns: 5 + wall_ns,
+            bytes_in: 100,
+            bytes_out: 200,
+            retransmits_during: 0,
+            retransmits_after: 0,
+            srtt_us: 50,
+            mdev_us: 5,
+            local: (Ipv6Addr::LOCALHOST, 8080),
+            remote: (Ipv6Addr::LOCALHOST, 40_000),
+            parts: close(wall_ns, &RequestParts::new()),
+            work: Work {
+                kind: UnitKind::Goroutine,
+                estimated: 0,
+                zone_ns: 0,
+                samples: 0,
+                stops: 0,
+                calls: 0,
+                wait: GoWait::Unknown,
+                wait_worst_ns: 0,
+                runqueue_worst_ns: 0,
+                culprit: None,
+            },
+            path: None,
+        }
+    }
+}

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_common::conn::Protocol;
-use agent_common::go::GoWait;
 use agent_common::head::Method;
-use agent_common::parts::{PARTS, Part, Split, UnitKind};
+use agent_common::parts::{PARTS, Part, Split};
 
 use super::listener::MAX_QUEUED_BYTES;
 use super::query::{Query, Targets};
@@ -17,7 +16,6 @@ use crate::attribution::identity::{ContainerInfo, Identity};
 use crate::attribution::services::{ServiceKey, Services};
 use crate::event::call::Caller;
 use crate::event::ids::ContainerId;
-use crate::event::request::Work;
 
 /// A request of 1 ms that began at this millisecond.
 pub(super) fn request(at_ms: u64) -> Request {
@@ -27,39 +25,12 @@ pub(super) fn request(at_ms: u64) -> Request {
     ns[Part::Unknown as usize] = 700_000;
     Request {
         service: 0,
-        protocol: Protocol::Http1,
-        method: Method::Get,
-        status: 200,
-        flags: 0,
-        tgid: 10,
-        tid: 11,
-        goid: 12,
-        cgroup_id: 13,
         arrival_ns,
         read_ns: arrival_ns + 1_000,
         end_ns: arrival_ns + 1_000_000,
-        bytes_in: 100,
-        bytes_out: 200,
-        retransmits_during: 0,
-        retransmits_after: 0,
-        srtt_us: 50,
-        mdev_us: 5,
-        local: (Ipv6Addr::LOCALHOST, 8080),
-        remote: (Ipv6Addr::LOCALHOST, 40_000),
         parts: Split { ns, overrun_ns: 0 },
-        work: Work {
-            kind: UnitKind::Goroutine,
-            estimated: 0,
-            zone_ns: 0,
-            samples: 0,
-            stops: 0,
-            calls: 0,
-            wait: GoWait::Unknown,
-            wait_worst_ns: 0,
-            runqueue_worst_ns: 0,
-            culprit: None,
-        },
         path: Some("/x".into()),
+        ..Request::sample(1_000_000)
     }
 }
 

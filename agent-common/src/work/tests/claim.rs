@@ -30,7 +30,7 @@ fn history(first_ns: Option<u64>) -> Split {
     let there = goroutine(GOID, 2, GoWait::IoWait);
     point(&mut second, &mut &mut host, 21 * MS, &there, &Why::NONE);
     claim(&mut second, &mut &mut host, 21 * MS, &there);
-    assert_eq!((second.is_open, second.owner), (1, GOID));
+    assert_eq!((second.open, second.owner), (1, GOID));
     if let Some(first_ns) = first_ns {
         leaves(&mut first, &mut &mut host, first_ns, Some((&there, 0)));
     }
@@ -75,6 +75,6 @@ fn a_goroutine_without_a_request_claims_none() {
     let idle = goroutine(GOID, 1, GoWait::Select);
     point(&mut line, &mut &mut host, MS, &idle, &Why::NONE);
     claim(&mut line, &mut &mut host, MS, &idle);
-    assert_eq!(line.is_open, 0);
+    assert_eq!(line.open, 0);
     assert!(host.parked.is_empty());
 }

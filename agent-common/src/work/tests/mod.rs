@@ -159,7 +159,7 @@ impl World {
     }
 
     fn seen(&mut self, t: usize) {
-        let is_asked = self.lines[t].is_open != 0 || !self.host.parked.is_empty();
+        let is_asked = self.lines[t].open != 0 || !self.host.parked.is_empty();
         if self.off[t].is_none()
             && is_asked
             && let Some(g) = self.on[t]
@@ -178,13 +178,13 @@ impl World {
         let is_idle = self.on[t].is_none();
         self.off[t] = Some((self.now_ns, is_idle));
         let (line, mut host) = (&mut self.lines[t], &mut self.host);
-        if is_idle && (line.is_open != 0 || !host.parked.is_empty()) {
+        if is_idle && (line.open != 0 || !host.parked.is_empty()) {
             let left = self.last_left[t].filter(|_| is_readable).map(|g| self.goroutines[g]);
             let left = left.unwrap_or(Goroutine::unknown(1));
-            if line.is_open != 0 && left.id == line.owner && left.seq != line.seq {
+            if line.open != 0 && left.id == line.owner && left.seq != line.seq {
                 leaves(line, &mut host, self.now_ns, Some((&left, 0)));
             } else {
-                if line.is_open != 0 {
+                if line.open != 0 {
                     leaves(line, &mut host, self.now_ns, None);
                 }
                 if left.id != 0 {
@@ -193,7 +193,7 @@ impl World {
             }
             line.left = left.id;
             line.owner = 0;
-            line.is_open = 0;
+            line.open = 0;
             line.has_parked = 0;
             line.was_idle = 1;
         }
@@ -206,7 +206,7 @@ impl World {
             line.in_ns = self.now_ns;
             line.ready_ns = since_ns;
             line.point_ns = self.now_ns;
-            if line.is_open != 0 {
+            if line.open != 0 {
                 line.known_ns = self.now_ns;
                 line.off(0, self.now_ns - since_ns);
             }

@@ -3,7 +3,7 @@
 use agent_common::counter::cpu::OffCpu;
 use agent_common::off_cpu::{self, Blocked, state};
 use agent_common::stats::Program;
-use agent_common::work::Line;
+use agent_common::work::{Line, NOT_OPEN, UNANSWERED};
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -109,7 +109,7 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
     }
     match off_cpu::reason(&blocked) {
         Some(reason) => charged_to(reason),
-        None if task_state.line.is_open != 0 => of_request(&task_state.line, &blocked),
+        None if task_state.line.open != 0 => of_request(&task_state.line, &blocked),
         None => UNCOUNTED,
     }
 }
@@ -122,10 +122,10 @@ fn turns_to_others(line: &mut Line, is_event_loop: bool) {
     if line.is_goroutine != 0 {
         return;
     }
-    if line.is_open == 1 || is_event_loop {
+    if line.open == UNANSWERED || is_event_loop {
         line.is_loop = 1;
     }
-    line.is_open = 0;
+    line.open = NOT_OPEN;
     line.owner = 0;
 }
 

@@ -33,7 +33,7 @@ fn wake(task: Task) {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if let Some(blocked_ns) = length(state, now_ns) {
         charge(state.service, state.wait, blocked_ns);
-        if state.line.is_open != 0 {
+        if state.line.open != 0 {
             state.line.off(state.wait - 1, blocked_ns);
         }
     }

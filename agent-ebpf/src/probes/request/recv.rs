@@ -48,7 +48,7 @@ fn recv(ctx: &BtfTracePointContext) {
     if !connections::is_served_by(state, sk, task) {
         return;
     }
-    if result <= 0 && conn.phase != RESPONDING && conn.is_accepted != 0 && state.line.is_open == 0 {
+    if result <= 0 && conn.phase != RESPONDING && conn.is_accepted != 0 && state.line.open == 0 {
         // Nothing to end: most reads that find nothing are net/http's, which
         // looks for the client's going away while the handler runs.
         return;

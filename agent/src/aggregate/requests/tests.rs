@@ -7,16 +7,14 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::rc::Rc;
 
-use agent_common::go::GoWait;
 use agent_common::histogram::{CLASSIC_BUCKETS, Histogram, REQUEST_EDGES_NS, classic_index};
-use agent_common::parts::{self, Part, UnitKind};
+use agent_common::parts::{self, Part};
 use agent_common::record::request::RequestParts;
 use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::budget::NodeBudget;
 use crate::event::Event;
-use crate::event::request::Work;
 use crate::metrics::workload::{
     REQUEST_PART, REQUEST_PART_CONFIDENCE, SLOW_REQUEST_PART, SLOW_REQUESTS,
 };
@@ -25,42 +23,8 @@ use crate::telemetry::Own;
 const SERVICE: u16 = 7;
 
 fn request(protocol: Protocol, status: u16, port: u16, wall_ns: u64) -> Request {
-    Request {
-        service: SERVICE,
-        protocol,
-        method: Method::Get,
-        status,
-        flags: 0,
-        tgid: 1,
-        tid: 1,
-        goid: 0,
-        cgroup_id: 0,
-        arrival_ns: 5,
-        read_ns: 5,
-        end_ns: 5 + wall_ns,
-        bytes_in: 0,
-        bytes_out: 0,
-        retransmits_during: 0,
-        retransmits_after: 0,
-        srtt_us: 0,
-        mdev_us: 0,
-        local: (Ipv6Addr::LOCALHOST, port),
-        remote: (Ipv6Addr::LOCALHOST, 1),
-        parts: parts::close(wall_ns, &RequestParts::new()),
-        work: Work {
-            kind: UnitKind::Thread,
-            estimated: 0,
-            zone_ns: 0,
-            samples: 0,
-            stops: 0,
-            calls: 0,
-            wait: GoWait::Unknown,
-            wait_worst_ns: 0,
-            runqueue_worst_ns: 0,
-            culprit: None,
-        },
-        path: None,
-    }
+    let local = (Ipv6Addr::LOCALHOST, port);
+    Request { service: SERVICE, protocol, status, local, ..Request::sample(wall_ns) }
 }
 
 fn books() -> RequestCounters {
