@@ -109,7 +109,7 @@ impl ProcRoot {
     }
 
     /// These processes and those that they have started, and so on, as many as
-    /// [`MAX_DESCENDANTS`]; one that does not exist is itself alone.
+    /// 4 096; one that does not exist is itself alone.
     ///
     /// # Errors
     ///
