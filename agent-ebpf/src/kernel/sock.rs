@@ -152,23 +152,6 @@ impl Sock {
         }
     }
 
-    /// Writes both addresses where a record has them.
-    ///
-    /// # Safety
-    ///
-    /// Both places are eight-aligned memory of the caller's.
-    #[inline(always)]
-    pub(crate) unsafe fn put_addresses(self, local: *mut [u8; 16], remote: *mut [u8; 16]) {
-        let (own, peer) = self.addresses();
-        // SAFETY: sixteen bytes each, by the caller's promise.
-        unsafe {
-            local.cast::<u64>().write(own[0]);
-            local.cast::<u64>().add(1).write(own[1]);
-            remote.cast::<u64>().write(peer[0]);
-            remote.cast::<u64>().add(1).write(peer[1]);
-        }
-    }
-
     /// The TCP part; `None` for request and time-wait sockets.
     #[inline(always)]
     pub(crate) fn tcp(self) -> Option<Tcp> {

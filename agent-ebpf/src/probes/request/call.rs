@@ -172,6 +172,7 @@ pub(crate) fn finish(conn: &mut Conn, sk: Sock) {
         stats::lose(Loss::RingCall);
         return;
     };
+    let (local, remote) = sk.addresses();
     let retransmits = sk.tcp().map_or(conn.retransmits_at_start, |tcp| tcp.retransmits());
     // SAFETY: ring memory of the record's size; every field is written.
     unsafe {
@@ -197,7 +198,12 @@ pub(crate) fn finish(conn: &mut Conn, sk: Sock) {
         record.local_port = sk.local_port();
         record.remote_port = sk.remote_port();
         record._pad = 0;
-        sk.put_addresses(&raw mut record.local_addr, &raw mut record.remote_addr);
+        let to = (&raw mut record.local_addr).cast::<u64>();
+        to.write(local[0]);
+        to.add(1).write(local[1]);
+        let to = (&raw mut record.remote_addr).cast::<u64>();
+        to.write(remote[0]);
+        to.add(1).write(remote[1]);
         slot.submit();
     }
 }
