@@ -233,7 +233,6 @@ fn layouts() -> Vec<Layout> {
             epoch,
             samples,
             doubt_samples,
-            stray_samples,
             stops,
             calls,
             seq,
@@ -248,7 +247,6 @@ fn layouts() -> Vec<Layout> {
             counted,
             was_lost,
             _pad,
-            stray,
             left
         }),
         layout!(Parked {

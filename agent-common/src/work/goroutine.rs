@@ -65,6 +65,9 @@ pub trait Goroutines {
     /// When the request was read that one of them, any, has open; 0 if that is
     /// not known.
     fn open_request(&self, goid: u64) -> u64;
+    /// Samples that found it running since this was asked last; 0 if no request
+    /// of its is known to be open.
+    fn take_samples(&mut self, goid: u64) -> u16;
     /// The process's run time until now, see [`super::Busy`].
     fn busy_ns(&self, now_ns: u64) -> u64;
 }
@@ -151,7 +154,6 @@ pub fn claim<P: Goroutines>(line: &mut Line, process: &mut P, now_ns: u64, owner
     }
     parked.booked_ns = now_ns;
     parked.came_ns = now_ns;
-    parked.parts.samples = parked.parts.samples.wrapping_add(line.take_stray(owner.id));
     line.open = UNANSWERED;
     line.has_parked = 1;
     line.is_goroutine = 1;

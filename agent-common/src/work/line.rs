@@ -114,8 +114,6 @@ pub struct Line {
     pub samples: u16,
     /// The same in `doubt_ns`.
     pub doubt_samples: u16,
-    /// Samples that found `stray`.
-    pub stray_samples: u16,
     /// Times that the owner stopped and came back unseen.
     pub stops: u16,
     /// Calls to downstreams that began.
@@ -144,9 +142,7 @@ pub struct Line {
     /// 1 if the owner lost its thread and got it back since `since_ns`.
     pub was_lost: u8,
     /// Zero.
-    pub _pad: [u8; 3],
-    /// A goroutine that samples found here which is not known to have come.
-    pub stray: u64,
+    pub _pad: [u8; 5],
     /// The goroutine that was found to have left the thread at its last idle
     /// time.
     pub left: u64,
@@ -174,7 +170,6 @@ impl Line {
             culprit_tgid: 0,
             samples: 0,
             doubt_samples: 0,
-            stray_samples: 0,
             stops: 0,
             calls: 0,
             seq: 0,
@@ -189,8 +184,7 @@ impl Line {
             counted: 0,
             epoch: 0,
             was_lost: 0,
-            _pad: [0; 3],
-            stray: 0,
+            _pad: [0; 5],
             left: 0,
         }
     }
@@ -213,28 +207,6 @@ impl Line {
         };
         let took_ns = now_ns.saturating_sub(from_ns);
         self.kernel_ns += took_ns.saturating_sub(off_ns);
-    }
-
-    /// The clock found a goroutine here.
-    #[inline(always)]
-    pub fn sample(&mut self, goroutine: u64) {
-        if self.owner == goroutine && self.open != 0 {
-            self.samples = self.samples.wrapping_add(1);
-            return;
-        }
-        if self.stray != goroutine {
-            self.stray = goroutine;
-            self.stray_samples = 0;
-        }
-        self.stray_samples = self.stray_samples.wrapping_add(1);
-    }
-
-    /// Samples that found a goroutine here before it was known to have come.
-    #[inline(always)]
-    pub fn take_stray(&mut self, goroutine: u64) -> u16 {
-        let samples = if self.stray == goroutine { self.stray_samples } else { 0 };
-        self.stray = 0;
-        samples
     }
 
     /// Begins to book for `owner`, with nothing booked yet.

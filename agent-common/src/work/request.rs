@@ -123,6 +123,8 @@ fn own_goroutine<P: Goroutines>(
         came_unseen(line, &mut worker.process, conn, goroutine, (now_ns, was));
         return;
     }
+    // Of what is known samples say nothing.
+    let samples = worker.process.take_samples(goroutine.id);
     let mut run = run;
     let mut booked_ns = conn.booked_ns;
     if (line.has_parked != 0 || line.since_ns < booked_ns)
@@ -132,7 +134,10 @@ fn own_goroutine<P: Goroutines>(
         merge(&mut conn.parts, &parked.parts);
         parked.parts = RequestParts::new();
         // Where it had been until it came unseen nobody has said.
-        conn.parts.zone_ns += parked.came_ns.saturating_sub(booked_ns);
+        if parked.came_ns > booked_ns {
+            conn.parts.zone_ns += parked.came_ns - booked_ns;
+            conn.parts.samples = conn.parts.samples.wrapping_add(samples);
+        }
         parked.came_ns = 0;
         if parked.booked_ns > booked_ns {
             booked_ns = parked.booked_ns;
@@ -177,15 +182,13 @@ fn came_unseen<P: Goroutines>(
         if parked.booked_ns > from_ns {
             from_ns = parked.booked_ns;
         }
-        conn.parts.samples = conn.parts.samples.wrapping_add(parked.samples);
         parked.samples = 0;
         parked.parts = RequestParts::new();
         parked.parked_ns = 0;
         parked.booked_ns = now_ns;
         line.has_parked = 1;
     }
-    let stray = line.take_stray(goroutine.id);
-    conn.parts.samples = conn.parts.samples.wrapping_add(stray);
+    conn.parts.samples = conn.parts.samples.wrapping_add(process.take_samples(goroutine.id));
     let (point_ns, was_idle) = was;
     let came_ns = if point_ns > from_ns { point_ns } else { from_ns };
     let ran_ns = now_ns.saturating_sub(came_ns);

@@ -150,11 +150,15 @@ pub(crate) fn sampled(task: Task, state: &mut TaskState) {
     if goroutine.id == 0 {
         return;
     }
+    open::sample(tgid, goroutine.id);
     match parked(tgid, goroutine.id) {
         Some(parked) if parked.parked_ns != 0 => {
             parked.samples = parked.samples.wrapping_add(1);
         }
-        _ => line.sample(goroutine.id),
+        _ if line.owner == goroutine.id && line.open != NOT_OPEN => {
+            line.samples = line.samples.wrapping_add(1);
+        }
+        _ => {}
     }
 }
 
@@ -204,6 +208,11 @@ impl Goroutines for Process {
     #[inline(always)]
     fn open_request(&self, goid: u64) -> u64 {
         open::of(self.tgid, goid)
+    }
+
+    #[inline(always)]
+    fn take_samples(&mut self, goid: u64) -> u16 {
+        open::take_samples(self.tgid, goid)
     }
 
     #[inline(always)]

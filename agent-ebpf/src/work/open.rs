@@ -1,5 +1,6 @@
-//! Which goroutines have a request open: two stores a request, so that one which
-//! came to a thread unseen can be told there.
+//! Which goroutines have a request open: three stores a request, so that one
+//! which came to a thread unseen can be told there, and how often the clock found
+//! it running meanwhile.
 
 use agent_common::limits::OPEN_SLOTS;
 
@@ -13,6 +14,8 @@ pub(crate) struct OpenRequest {
     goroutine: u64,
     /// When its request was read.
     request_ns: u64,
+    /// Samples that found it running since it was last booked.
+    samples: u64,
 }
 
 /// Spreads the ids of one process, which follow each other, and processes.
@@ -27,7 +30,7 @@ pub(super) fn begins(tgid: u32, goid: u64, request_ns: u64) {
     let goroutine = key(tgid, goid);
     if let Some(open) = OPEN.get_ptr_mut(slot(goroutine)) {
         // SAFETY: a map value; torn by another CPU, it is of neither.
-        unsafe { open.write(OpenRequest { goroutine, request_ns }) };
+        unsafe { open.write(OpenRequest { goroutine, request_ns, samples: 0 }) };
     }
 }
 
@@ -52,5 +55,34 @@ pub(super) fn of(tgid: u32, goid: u64) -> u64 {
     // SAFETY: a map value.
     OPEN.get_ptr(slot(goroutine)).map_or(0, |open| unsafe {
         if (*open).goroutine == goroutine { (*open).request_ns } else { 0 }
+    })
+}
+
+/// The clock found a goroutine running.
+#[inline(always)]
+pub(super) fn sample(tgid: u32, goid: u64) {
+    let goroutine = key(tgid, goid);
+    if let Some(open) = OPEN.get_ptr_mut(slot(goroutine)) {
+        // SAFETY: a map value.
+        unsafe {
+            if (*open).goroutine == goroutine {
+                (*open).samples += 1;
+            }
+        }
+    }
+}
+
+/// Samples since this was asked last.
+#[inline(always)]
+pub(super) fn take_samples(tgid: u32, goid: u64) -> u16 {
+    let goroutine = key(tgid, goid);
+    // SAFETY: a map value.
+    OPEN.get_ptr_mut(slot(goroutine)).map_or(0, |open| unsafe {
+        if (*open).goroutine != goroutine || (*open).samples == 0 {
+            return 0;
+        }
+        let samples = (*open).samples as u16;
+        (*open).samples = 0;
+        samples
     })
 }

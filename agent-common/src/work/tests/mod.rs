@@ -46,6 +46,9 @@ impl Goroutines for &mut Host {
     fn forget(&mut self, goid: u64) {
         self.parked.remove(&goid);
     }
+    fn take_samples(&mut self, _goid: u64) -> u16 {
+        0
+    }
     fn open_request(&self, goid: u64) -> u64 {
         self.open.get(&goid).copied().unwrap_or(0)
     }
