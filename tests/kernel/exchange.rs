@@ -59,6 +59,14 @@ impl Server {
         self.process.pid()
     }
 
+    /// When each response had been written, in the order of the requests: the
+    /// client may have the response before the call that wrote it returns.
+    pub(crate) fn responded_ns(&self) -> Vec<u64> {
+        let stdout = self.process.stdout();
+        let times = stdout.lines().filter_map(|line| line.strip_prefix("responded "));
+        times.map(|ns| ns.parse().unwrap()).collect()
+    }
+
     pub(crate) fn stop(mut self) {
         self.process.kill().unwrap();
     }

@@ -28,7 +28,13 @@ fn mapped(ip: IpAddr) -> Ipv6Addr {
 
 /// Everything that the client and the server know of a request.
 #[track_caller]
-fn assert_told(request: &Request, server: &Server, at: SocketAddr, exchange: &Exchange) {
+fn assert_told(
+    request: &Request,
+    server: &Server,
+    at: SocketAddr,
+    exchange: &Exchange,
+    responded_ns: u64,
+) {
     assert_eq!(request.protocol, Protocol::Http1);
     assert_eq!((request.method, request.status), (Method::Get, 200));
     assert_eq!((request.service, request.flags), (SERVICE, 0), "{request:?}");
@@ -38,14 +44,10 @@ fn assert_told(request: &Request, server: &Server, at: SocketAddr, exchange: &Ex
     assert_eq!(bytes, (exchange.sent_bytes, RESPONSE_BYTES as u64));
     assert_eq!(request.local, (mapped(at.ip()), at.port()));
     assert_eq!(request.remote, (mapped(exchange.client.ip()), exchange.client.port()));
-    let times = [
-        exchange.before_ns,
-        request.arrival_ns,
-        request.read_ns,
-        request.end_ns,
-        exchange.after_ns,
-    ];
+    let times =
+        [exchange.before_ns, request.arrival_ns, request.read_ns, request.end_ns, responded_ns];
     assert!(times.is_sorted(), "{times:?}");
+    assert!(request.read_ns < exchange.after_ns, "{request:?} {exchange:?}");
     assert_eq!((request.retransmits_during, request.retransmits_after), (0, 0));
     assert!(request.srtt_us > 0 && request.srtt_us < 100_000, "{} us", request.srtt_us);
 }
@@ -69,8 +71,11 @@ fn a_record_tells_what_client_and_server_know() {
             let exchanges = [exchange(&mut stream, request), exchange(&mut stream, request)];
             let requests = probes.settled_requests(turn * 2 + 2);
             assert_eq!(requests.len(), turn * 2 + 2, "{requests:#?}");
-            for (request, exchange) in requests[turn * 2..].iter().zip(&exchanges) {
-                assert_told(request, &server, at, exchange);
+            let responded_ns = server.responded_ns();
+            assert_eq!(responded_ns.len(), requests.len());
+            let new = requests.iter().zip(responded_ns).skip(turn * 2);
+            for ((request, responded_ns), exchange) in new.zip(&exchanges) {
+                assert_told(request, &server, at, exchange, responded_ns);
                 assert_eq!(request.path, None, "paths are not kept unless asked for");
             }
         }
@@ -154,7 +159,7 @@ fn a_connection_from_before_is_served_from_its_next_request_on() {
     let requests = probes.settled_requests(2);
     assert_eq!(requests.len(), 2);
     assert!(!requests[0].has_arrival(), "its socket was not known when its data came");
-    assert_told(&requests[1], &server, server.addr, &exchanges[1]);
+    assert_told(&requests[1], &server, server.addr, &exchanges[1], server.responded_ns()[2]);
 }
 
 #[test]
@@ -179,7 +184,7 @@ fn a_server_of_a_selected_cgroup_is_watched_from_its_first_request_on() {
     let exchange = exchange(&mut stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     let requests = probes.settled_requests(1);
     assert_eq!(requests.len(), 1);
-    assert_told(&requests[0], &server, server.addr, &exchange);
+    assert_told(&requests[0], &server, server.addr, &exchange, server.responded_ns()[0]);
     assert_eq!(requests[0].cgroup_id, id);
     assert!(probes.is_watched(server.pid()));
     assert_eq!(probes.losses(Loss::RingRequest), 0);

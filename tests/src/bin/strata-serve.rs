@@ -2,7 +2,8 @@
 //!
 //! `strata-serve LISTEN RECEIVE SEND` prints `thread TID`, then
 //! `listening ADDR`, and serves one connection after another on that thread:
-//! each request is answered with the same response (`io_calls`).
+//! each request is answered with the same response (`io_calls`), and when that
+//! has been written `responded NS` tells the time of `CLOCK_MONOTONIC`.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tests::io_calls::{self, Receive, Send};
+use tests::sys;
 
 fn main() -> ExitCode {
     match run() {
@@ -53,6 +55,7 @@ fn serve(listener: &TcpListener, receive: Receive, send: Send) -> anyhow::Result
                 if io_calls::respond(&stream, send, &body).is_err() {
                     break;
                 }
+                writeln!(stdout, "responded {}", sys::monotonic_ns())?;
             }
         }
     }
