@@ -11,6 +11,7 @@ pub mod agent_process;
 pub mod apps;
 pub mod bench;
 pub mod cgroup;
+pub mod cluster;
 pub mod containers;
 pub mod eventually;
 pub mod http;

@@ -168,7 +168,8 @@ impl Server {
         let dir = tempfile::Builder::new().prefix("strata-workload").tempdir()?;
         let argv = self.argv(dir.path())?;
         let mut command = wrap(&argv);
-        command.envs(self.env.iter().cloned());
+        // What it makes there goes with it, however it ends.
+        command.env("TMPDIR", dir.path()).envs(self.env.iter().cloned());
         let mut process = Process::spawn(&mut command, dir.path(), "server")?;
         let is_quiet = matches!(self.kind, Kind::Nginx | Kind::Redis);
         let listen = self.listen;

@@ -1,0 +1,3 @@
+module podapp
+
+go 1.21

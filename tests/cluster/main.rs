@@ -1,0 +1,19 @@
+//! On a real Kubernetes cluster: strata as its manifest installs it, pods that
+//! come and go, and the names that their series carry.
+//!
+//! `cargo xtask test --stage cluster` brings a cluster up where there is none;
+//! with `KUBECONFIG` it is any other (see `tests::cluster`). Tests run one
+//! after another, each in a namespace of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops there, with its line")]
+
+/// What all agents together say of a namespace.
+mod seen;
+
+/// The DaemonSet, its rights, and its lanes.
+mod install;
+/// Pods that are replaced, restarted, scaled, and API servers that are away.
+mod lifecycle;
+/// Pods of every kind under load: names, counts, nodes.
+mod names;
+/// The configuration of a running DaemonSet.
+mod switch;

@@ -1,0 +1,32 @@
+//! A real Kubernetes cluster with strata installed, seen from outside.
+//!
+//! Separate from the other harnesses because here everything goes through the
+//! API server, as it does for a user: `kubectl` and its configuration are all
+//! that a test has. `cargo xtask test` brings a cluster up and says where:
+//!
+//! | variable | |
+//! |---|---|
+//! | `KUBECONFIG` | the cluster; without it these tests are skipped |
+//! | `STRATA_MANIFEST` | what installs strata, as the chart renders it |
+//! | `STRATA_APP_IMAGE` | an image of `tests/apps/podapp` that its nodes have |
+//! | `STRATA_API_SERVER_PID_FILE` | the API server's process, where a test may stop it |
+
+mod api_server;
+mod forward;
+mod kubectl;
+mod strata;
+mod workload;
+
+pub use api_server::ApiServer;
+pub use forward::Forward;
+pub use kubectl::{kubectl, kubectl_json, succeeds};
+pub use strata::{AgentPod, NAMESPACE, Strata, daemon_set};
+pub use workload::{Answers, Workload};
+
+/// Whether a cluster to test on was named.
+#[must_use]
+pub fn is_there() -> bool {
+    ["KUBECONFIG", "STRATA_MANIFEST", "STRATA_APP_IMAGE"]
+        .iter()
+        .all(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
