@@ -63,6 +63,11 @@ impl Janitor {
         self.order(&format!("remove {}", path.display()))
     }
 
+    /// Runs a program without arguments at the end, and waits for it.
+    pub(crate) fn run_at_end(&mut self, program: &Path) -> anyhow::Result<()> {
+        self.order(&format!("run {}", program.display()))
+    }
+
     fn order(&mut self, order: &str) -> anyhow::Result<()> {
         let orders = self.orders.as_mut().context("the clean-up process is gone")?;
         writeln!(orders, "{order}").context("telling the clean-up process")
@@ -88,6 +93,7 @@ enum Order {
         start: Option<u64>,
     },
     Remove(PathBuf),
+    Run(PathBuf),
 }
 
 /// The janitor process: reads orders until the pipe closes, then undoes them,
@@ -102,6 +108,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 orders.push(Order::Stop { pid, start: start_time(pid) });
             }
             Some(("remove", path)) => orders.push(Order::Remove(path.into())),
+            Some(("run", path)) => orders.push(Order::Run(path.into())),
             _ => anyhow::bail!("unknown order `{line}`"),
         }
     }
@@ -126,6 +133,7 @@ fn obey(order: &Order) -> anyhow::Result<()> {
             };
             outcome.with_context(|| format!("removing {}", path.display()))
         }
+        Order::Run(program) => crate::process::run_quietly(&mut Command::new(program)),
     }
 }
 

@@ -10,7 +10,9 @@
 mod accuracy;
 mod bench;
 mod build;
+mod cluster;
 mod demo;
+mod image;
 mod janitor;
 mod place;
 mod process;
@@ -29,6 +31,8 @@ Usage: cargo xtask VERB [OPTIONS]
                              (as root, on Debian) packages that the tests use
   build                      target/release/strata, with the kernel programs inside;
                              AYA_BUILD_SKIP=1 leaves them out
+  image                      target/images/strata.tar: a container image with the agent,
+                             as `ctr image import` and `docker load` take it
   demo [--seconds N]         a sample API under load, the agent, and `strata top` for
                              N seconds (60); removes everything it made
   test [--full] [--strict] [--stage NAME]... [FILTER]
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "setup" => without_options(rest, setup::run),
         "build" => without_options(rest, build::run),
+        "image" => without_options(rest, image::run),
         "demo" => demo::Options::parse(rest).map(|options| demo::run(&options)),
         "test" => test::Options::parse(rest).map(|options| test::run(&options)),
         "bench" => bench::Options::parse(rest).map(|options| bench::run(&options)),

@@ -4,11 +4,12 @@
 //! built with the release profile and for the same set of packages, so that
 //! cargo compiles each dependency once.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::Options;
 use super::skips::{self, Skips};
 use super::tally::{self, Tally};
+use crate::cluster::Cluster;
 use crate::{build, place, process, tidy, vm};
 
 /// Packages that run on the host. Every stage names all of them, or those with
@@ -29,6 +30,8 @@ enum Needs {
     KernelPrograms,
     /// Those, and leave to load them.
     Root,
+    /// All that, and a cluster that is named or can be brought up.
+    Cluster,
 }
 
 /// One row.
@@ -159,21 +162,36 @@ pub(super) const STAGES: &[Stage] = &[
         needs: Needs::Root,
         run: guests,
     },
+    Stage {
+        name: "cluster",
+        what: "the agent as a DaemonSet of a Kubernetes cluster",
+        has_tests: true,
+        after: Some("build"),
+        needs: Needs::Cluster,
+        run: on_cluster,
+    },
 ];
 
 impl Stage {
     /// Whether it will run real servers and tools on this machine.
     pub(super) fn needs_packages(&self) -> bool {
-        self.needs == Needs::Root && self.reason_to_skip().is_none()
+        matches!(self.needs, Needs::Root | Needs::Cluster) && self.reason_to_skip().is_none()
     }
 
     /// Why it cannot run here, if so.
     pub(super) fn reason_to_skip(&self) -> Option<&'static str> {
         match self.needs {
-            Needs::KernelPrograms | Needs::Root if build::is_without_kernel_programs() => {
+            Needs::KernelPrograms | Needs::Root | Needs::Cluster
+                if build::is_without_kernel_programs() =>
+            {
                 Some("AYA_BUILD_SKIP leaves the kernel programs out")
             }
-            Needs::Root if !place::is_root() => Some("not root: kernel programs cannot be loaded"),
+            Needs::Root | Needs::Cluster if !place::is_root() => {
+                Some("not root: kernel programs cannot be loaded")
+            }
+            Needs::Cluster if Cluster::find().is_none() => Some(
+                "no Kubernetes cluster: KUBECONFIG names none, and there is no lab to bring one up",
+            ),
             _ => None,
         }
     }
@@ -191,6 +209,16 @@ fn tests(
     targets: &[String],
     runner: &[&str],
 ) -> (Tally, Option<anyhow::Error>) {
+    tally::run(&mut test_command(context, packages, targets, runner))
+}
+
+/// The command of [`tests`].
+fn test_command(
+    context: &Context<'_>,
+    packages: &[&str],
+    targets: &[String],
+    runner: &[&str],
+) -> Command {
     let mut command = process::cargo();
     command.args(["test", "--release", "--no-fail-fast"]);
     with_packages(&mut command, packages).args(targets);
@@ -206,7 +234,25 @@ fn tests(
     if context.options.is_full {
         command.env("STRATA_FULL", "1");
     }
-    tally::run(&mut command)
+    command
+}
+
+/// The tests of a cluster, once there is one.
+fn on_cluster(context: &Context<'_>) -> (Tally, Option<anyhow::Error>) {
+    let Some(cluster) = Cluster::find() else {
+        return (Tally::default(), Some(anyhow::anyhow!("the cluster is gone")));
+    };
+    // Built before, for in the cluster's network there is nothing to fetch from.
+    let targets = ["--test=cluster".to_owned()];
+    let mut build = test_command(context, &HOST_PACKAGES, &targets, &[]);
+    if let Err(error) = process::run(build.arg("--list").stdout(Stdio::null())) {
+        return (Tally::default(), Some(error));
+    }
+    let command = test_command(context, &HOST_PACKAGES, &targets, &["--test-threads=1"]);
+    match cluster.test(command, tally::run) {
+        Ok(outcome) => outcome,
+        Err(error) => (Tally::default(), Some(error)),
+    }
 }
 
 /// The kernel matrix: each kernel counts as one test.
