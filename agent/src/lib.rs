@@ -7,6 +7,7 @@
 //! probes/request  --emit-> RING (one)          | source::ring -> decode --+
 //! probes/runqueue --add--> COUNTERS (arrays)   | source::counters --------+-> worker -> snapshot -> export -> admin
 //! every program   --count-> PROBE_STATS        | source::stats -----------+   (attribution, aggregate)
+//! API server      --tells-> pods               | cluster -----------------+
 //!                   <- verdicts - POLICIES     | load::policies <-------------+-> tap -> admin::socket
 //! ```
 //!
@@ -33,6 +34,8 @@ pub mod telemetry;
 pub mod admin;
 pub mod aggregate;
 pub mod attribution;
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
 pub mod decode;
 pub mod export;
 pub mod load;

@@ -20,6 +20,10 @@ pub mod go_programs;
 pub mod hierarchy;
 // The labels that users see.
 pub mod identity;
+// What follows from the names of pods.
+pub mod naming;
+// The pods of this node.
+pub mod pods;
 // Processes, their start, program, sockets, as `/proc` tells.
 pub mod procfs;
 // Containers and host workloads, by the index that the kernel uses.

@@ -68,6 +68,8 @@ pub struct Config {
     pub drain: Drain,
     /// The agent's own log.
     pub log: Log,
+    /// Where names of pods come from.
+    pub kubernetes: Kubernetes,
     /// Where the cgroup hierarchy is mounted; `None`: found at start.
     pub cgroup_root: Option<PathBuf>,
     /// Where the proc file system is mounted.
@@ -98,6 +100,17 @@ pub struct Watch {
     pub labels_in: Vec<Selector>,
     /// No pods that one of these selects.
     pub labels_out: Vec<Selector>,
+    /// Whether an annotation of a pod overrules these lists.
+    pub annotations: bool,
+}
+
+/// Where names of pods come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The node whose pods are asked for; `None`: nobody is asked.
+    pub node_name: Option<String>,
+    /// How the API server is reached; `None`: by the pod's service account.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// What is done with the paths of requests.
@@ -232,6 +245,7 @@ impl Default for Config {
                 containers_out: Vec::new(),
                 labels_in: Vec::new(),
                 labels_out: Vec::new(),
+                annotations: true,
             },
             paths: Paths { keep: false, ignore: ignored.map(str::to_owned).to_vec() },
             lanes: Lanes {
@@ -249,6 +263,7 @@ impl Default for Config {
             ring: Ring { bytes: agent_common::limits::RING_BYTES },
             drain: Drain { interval: Duration::from_millis(10) },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            kubernetes: Kubernetes::default(),
             cgroup_root: None,
             proc_root: PathBuf::from("/proc"),
         }

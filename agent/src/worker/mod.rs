@@ -7,6 +7,7 @@
 //! and makes snapshots when somebody asks.
 
 mod clients;
+mod pods;
 mod regulate;
 mod takers;
 
@@ -89,6 +90,8 @@ pub struct Worker {
 /// Series of the service that has an index now.
 struct Entry {
     epoch: u64,
+    /// Shared by all its series; they are not shown before it is known.
+    identity: Identity,
     requests: RequestSeries,
     calls: CallSeries,
     taken: TakenSeries,
@@ -129,6 +132,7 @@ impl Worker {
     /// If `/proc` or the cgroup tree cannot be read.
     pub fn start(&mut self) -> Result<(), crate::attribution::procfs::Error> {
         self.attach_wanted();
+        self.tick_pods();
         self.parts.attributor.scan()?;
         self.apply_changes();
         // Verdicts that were made while there were no policies are stale.
@@ -237,6 +241,8 @@ impl Worker {
         }
         self.snapshot_own(&mut snapshot);
         self.snapshot_regulation(&mut snapshot);
+        self.snapshot_pods(&mut snapshot);
+        self.parts.attributor.set_shown();
         snapshot
     }
 
@@ -286,9 +292,13 @@ impl Worker {
     fn refresh_entries(&mut self) {
         let services = self.parts.attributor.services().iter();
         for (index, service) in services.filter(|(_, service)| service.serves) {
-            let is_current =
-                self.series.get(&index).is_some_and(|entry| entry.epoch == service.epoch);
-            if is_current {
+            let known = self.series.get(&index).filter(|entry| entry.epoch == service.epoch);
+            if let Some(entry) = known {
+                if !entry.identity.is_known()
+                    && let Some(named) = &service.identity
+                {
+                    set_names(&entry.identity, named);
+                }
                 continue;
             }
             if let Some(entry) = entry_of(service) {
@@ -422,7 +432,9 @@ impl Worker {
 impl Entry {
     /// Puts the service's series into a snapshot, if it has a budget.
     fn snapshot(&mut self, index: u16, counters: &Counters, dropped: u64, to: &mut Snapshot) {
-        let Some(budget) = &mut self.budget else { return };
+        let Some(budget) = self.budget.as_mut().filter(|_| self.identity.is_known()) else {
+            return;
+        };
         self.requests.snapshot(&counters.requests(index), dropped, budget, to);
         if let Some(info) = &self.info
             && budget.has(&metrics::workload::CONTAINER_INFO)
@@ -438,8 +450,12 @@ impl Entry {
 }
 
 fn entry_of(service: &Service) -> Option<Entry> {
-    let known = service.identity.as_ref()?;
-    let identity = Identity::new(&known.namespace, &known.pod, &known.container, &known.workload);
+    let identity = Identity::unknown();
+    match &service.identity {
+        Some(known) => set_names(&identity, known),
+        None if service.may_be_named() => {}
+        None => return None,
+    }
     let info = service.info.as_ref().map(|info| {
         let uid = info.pod_uid.as_ref().map_or("", |uid| uid.as_str());
         let values = [info.container_id.as_str(), info.runtime_label(), uid];
@@ -450,10 +466,16 @@ fn entry_of(service: &Service) -> Option<Entry> {
         requests: RequestSeries::new(identity.clone()),
         calls: CallSeries::new(identity.clone()),
         taken: TakenSeries::new(identity.clone()),
-        counters: CounterSeries::new(identity),
+        counters: CounterSeries::new(identity.clone()),
+        identity,
         info,
         budget: None,
     })
+}
+
+/// Says by which names series are shown.
+fn set_names(identity: &Identity, known: &crate::attribution::identity::Identity) {
+    identity.set(&known.namespace, &known.pod, &known.container, &known.workload);
 }
 
 pub(super) fn gauge(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {

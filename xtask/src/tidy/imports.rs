@@ -37,6 +37,8 @@ const ROOMS: &[Room] = &[
     // A source takes its map out of what was loaded.
     room("source", &["event", "probes", "telemetry", "sys", "load"]),
     room("decode", &["probes", "event", "telemetry"]),
+    // It tells who the pods are; what follows from that is decided after it.
+    room("cluster", &["sys", "event", "telemetry"]),
     room("attribution", &["event", "config", "telemetry", "host"]),
     // Of attribution it uses the nouns, never the engine.
     room("aggregate", &["event", "probes", "metrics", "config", "telemetry", "attribution"]),
@@ -104,6 +106,10 @@ struct Guest {
 const GUESTS: &[Guest] = &[
     Guest { path: "aya", rooms: &["load", "source", "host"] },
     Guest { path: "aya_obj", rooms: &["load", "host"] },
+    Guest { path: "kube", rooms: &["cluster"] },
+    Guest { path: "k8s_openapi", rooms: &["cluster"] },
+    Guest { path: "tower", rooms: &["cluster"] },
+    Guest { path: "futures", rooms: &["cluster"] },
     Guest { path: "prometheus_client", rooms: &["export"] },
     Guest { path: "opentelemetry*", rooms: &["export"] },
     Guest { path: "clap", rooms: &["cli"] },
@@ -255,6 +261,8 @@ mod tests {
         assert!(is_refused("agent/src/decode/mod.rs", "use aya::maps::RingBuf;"));
         assert!(!is_refused("agent/src/source/ring.rs", "use aya::maps::RingBuf;"));
         assert!(is_refused("agent/src/admin/mod.rs", "use prometheus_client::registry::Registry;"));
+        assert!(is_refused("agent/src/attribution/pods/mod.rs", "use kube::Api;"));
+        assert!(!is_refused("agent/src/cluster/watch.rs", "use kube::Api;"));
         assert!(is_refused("agent/src/admin/mod.rs", "use opentelemetry_otlp::Exporter;"));
         assert!(is_refused("agent/src/host/mod.rs", "let id = libc::getpid();"));
         assert!(is_refused("agent/src/source/ring.rs", "tokio::spawn(async {});"));
