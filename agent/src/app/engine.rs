@@ -57,6 +57,10 @@ pub(super) enum Input {
     /// Events, in order.
     Events(Vec<Event>),
     /// What the API server said of pods.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "without the feature nobody asks it")
+    )]
     Pods(PodUpdate),
     /// Another configuration, and what of it is to be taken up.
     Configured(Box<Config>, Reload),

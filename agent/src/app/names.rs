@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::engine::Input;
+use super::examine::PodNames;
 use crate::attribution::pods::select::label_keys;
 use crate::config::{Config, Watch};
 use crate::telemetry::Own;
@@ -32,6 +33,49 @@ pub(super) fn set_labels(keys: &LabelKeys, watch: &Watch) {
         *known = wanted;
         has_changed
     });
+}
+
+/// How long `strata check` waits for the API server.
+#[cfg(feature = "kubernetes")]
+const EXAMINE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Asks once.
+#[cfg(feature = "kubernetes")]
+pub(super) async fn examine(config: &Config) -> PodNames {
+    use crate::telemetry::metadata::MetadataError;
+    let Some(node) = config.kubernetes.node_name.clone() else { return PodNames::Off };
+    let kubeconfig = config.kubernetes.kubeconfig.clone();
+    let place = crate::cluster::Place { node_name: node.clone(), kubeconfig };
+    let counted = tokio::time::timeout(EXAMINE_WAIT, crate::cluster::count(&place)).await;
+    let late = Err((MetadataError::Timeout, "the API server does not answer".to_owned()));
+    let (reason, said) = match counted.unwrap_or(late) {
+        Ok(pods) => return PodNames::Known { node, pods },
+        Err(failure) => failure,
+    };
+    let action = match reason {
+        MetadataError::Config => {
+            "run in a pod with a service account, or set kubernetes.kubeconfig"
+        }
+        MetadataError::Unauthorized | MetadataError::Forbidden => {
+            "let its service account list and watch pods in every namespace"
+        }
+        _ => "look whether the API server is up and may be reached from here",
+    };
+    // What others say stays on one line.
+    let said = said.replace(|c: char| c.is_control(), " ");
+    PodNames::Missing { reason: format!("{}: {said}", reason.as_str()), action }
+}
+
+/// Nobody is asked.
+#[cfg(not(feature = "kubernetes"))]
+pub(super) async fn examine(config: &Config) -> PodNames {
+    match config.kubernetes.node_name {
+        None => PodNames::Off,
+        Some(_) => PodNames::Missing {
+            reason: "built without the feature `kubernetes`".to_owned(),
+            action: "use a build that has it",
+        },
+    }
 }
 
 /// Asks from now on, and sends the worker what it hears.

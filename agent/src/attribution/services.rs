@@ -214,6 +214,17 @@ impl Services {
         }
     }
 
+    /// A cgroup of a service went that had nothing to show: if it was the last,
+    /// the index is free at once.
+    pub fn release(&mut self, index: u16) {
+        self.remove_cgroup(index);
+        if let Some(slot) = self.slots.get_mut(usize::from(index))
+            && let Some(service) = slot.take_if(|of| of.cgroups == 0 && !of.serves)
+        {
+            self.by_key.remove(&service.key);
+        }
+    }
+
     /// The service is not watched any more, though its container is there: if
     /// it has no name yet, it gets none.
     pub fn deselect(&mut self, index: u16) {

@@ -17,6 +17,8 @@ mod failure;
 mod meter;
 // A pod, as it is written in JSON.
 mod object;
+// How long is waited after an error.
+mod pauses;
 // Lists, then watches, for ever.
 mod watch;
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::api::ListParams;
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, DefaultBackoff, Event};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watcher_of};
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -20,13 +20,14 @@ use tokio::sync::watch;
 use super::connect::{Error, Place, connect};
 use super::failure;
 use super::object::PodObject;
+use super::pauses::Pauses;
 use crate::event::ids::PodUid;
 use crate::event::pod::{MAX_PODS, Pod, PodUpdate};
 use crate::telemetry::Own;
 use crate::telemetry::metadata::MetadataError;
 
 /// How long a list may say nothing, the longest pause after an error with it.
-const LIST_TIMEOUT: Duration = Duration::from_secs(90);
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A watch ends by itself after this and up to [`WATCH_SPREAD_SECONDS`] more,
 /// which depends on the node: a thousand agents that began together do not
 /// begin again together. Below what the API server would choose (30 to 60
@@ -44,8 +45,8 @@ pub async fn run(
     mut label_keys: watch::Receiver<Arc<[String]>>,
     updates: impl AsyncFn(PodUpdate) -> bool,
 ) {
-    let mut pauses = DefaultBackoff::default();
-    let rhythm = || Rhythm { list_timeout: LIST_TIMEOUT, pauses: DefaultBackoff::default };
+    let mut pauses = Pauses::new(&place.node_name);
+    let rhythm = || Rhythm { list_timeout: LIST_TIMEOUT, pauses: || Pauses::new(&place.node_name) };
     loop {
         match connect(&place, &own).await {
             Ok(client) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use agent_common::limits::MAX_CGROUPS;
 
-use crate::attribution::attributor::Attributor;
+use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::cgroup_path::CgroupOwner;
 use crate::attribution::identity::{ContainerInfo, Identity};
 use crate::attribution::pods::Pods;
@@ -21,6 +21,11 @@ use crate::event::pod::PodUpdate;
 
 /// How long the series of a container wait for its name.
 pub const NAME_WAIT_NS: u64 = 30_000_000_000;
+
+/// How long the API server may take to tell of a pod whose containers run here:
+/// it told the kubelet before they did. After that they are another node's, as
+/// far as can be seen here, until it does tell.
+const TELL_WAIT_NS: u64 = 5_000_000_000;
 
 /// A cgroup of a container that is not watched.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) struct Naming {
     /// Containers whose pods this node does not have: the API server had long
     /// enough to tell of them.
     foreign: HashSet<ContainerId>,
+    /// What holds a pod's namespaces: a container that no pod has by name.
+    sandboxes: HashSet<ContainerId>,
     /// A selection by labels that have not been asked for yet.
     awaited: Option<Watch>,
     /// Whom to watch is another question than before.
@@ -49,7 +56,7 @@ pub(super) struct Naming {
 impl Naming {
     /// Whether the pod of a container may still turn out to be this node's.
     fn may_be_ours(&self, id: &ContainerId) -> bool {
-        !(self.pods.is_listed() && self.is_watching) && !self.foreign.contains(id)
+        !(self.foreign.contains(id) || self.pods.is_listed() && self.is_watching)
     }
 }
 
@@ -93,6 +100,10 @@ impl Attributor {
             naming.is_stale = true;
         }
         self.name_services(now_ns);
+        if is_all {
+            // At once, before others are looked for: a third of all indices.
+            self.release_sandboxes(now_ns, 0);
+        }
         self.judge_cgroups(|uid| {
             changed.as_ref().is_none_or(|changed| changed.iter().flatten().any(|of| of == uid))
         });
@@ -112,12 +123,15 @@ impl Attributor {
             let late = naming.left.values().filter(|left| {
                 let is_known =
                     left.owner.pod_uid.as_ref().is_some_and(|uid| naming.pods.get(uid).is_some());
-                !is_known && now_ns.saturating_sub(left.since_ns) >= NAME_WAIT_NS
+                !is_known && now_ns.saturating_sub(left.since_ns) >= TELL_WAIT_NS
             });
             let late: Vec<_> = late.filter_map(|left| left.owner.container_id.clone()).collect();
             naming.foreign.extend(late);
         }
         self.name_services(now_ns);
+        if is_watching {
+            self.release_sandboxes(now_ns, NAME_WAIT_NS);
+        }
         if has_changed || has_forgotten {
             self.judge_cgroups(|_| true);
         }
@@ -154,7 +168,11 @@ impl Attributor {
                     if let Some(why) = unselected(&known.pod, &self.watch) {
                         return Err(why);
                     }
-                    name = known.container(id).map_or(name, |container| &container.name);
+                    match known.container(id) {
+                        Some(container) => name = &container.name,
+                        None if naming.sandboxes.contains(id) => return Err(Unselected::Sandbox),
+                        None => {}
+                    }
                 }
                 None if naming.may_be_ours(id) => {}
                 None => return Err(Unselected::Unknown),
@@ -191,6 +209,7 @@ impl Attributor {
             && let Some(container) = &left.owner.container_id
         {
             naming.foreign.remove(container);
+            naming.sandboxes.remove(container);
         }
     }
 
@@ -251,7 +270,9 @@ impl Attributor {
             .filter_map(|(index, service)| {
                 let info = service.info.as_ref()?;
                 let named = self.named(info.pod_uid.as_ref(), Some(&info.container_id));
-                let is_late = now_ns.saturating_sub(service.watched_ns) >= NAME_WAIT_NS;
+                // One that never serves may be a sandbox, and nobody's.
+                let is_late =
+                    service.serves && now_ns.saturating_sub(service.watched_ns) >= NAME_WAIT_NS;
                 let identity = match named {
                     None if is_late => Some(self.unnamed(info)),
                     named => named,
@@ -282,6 +303,38 @@ impl Attributor {
                 };
                 Identity::without_metadata(&owner, "", None)
             }
+        }
+    }
+
+    /// Gives back the indices of sandboxes (`pause`): containers that serve
+    /// nothing, in pods that have told the ids of all that they have. One that
+    /// was started again and not told of yet looks alike, for a second: it is
+    /// watched from when it is told of.
+    fn release_sandboxes(&mut self, now_ns: u64, min_age_ns: u64) {
+        let Some(naming) = &self.naming else { return };
+        let is_sandbox = |owner: &CgroupOwner, service: u16| {
+            let idle = self.services.get(service).filter(|service| {
+                let age_ns = now_ns.saturating_sub(service.watched_ns);
+                !service.serves && service.identity.is_none() && age_ns >= min_age_ns
+            });
+            let known = owner.pod_uid.as_ref().and_then(|uid| naming.pods.get(uid));
+            let id = owner.container_id.as_ref();
+            idle.and(known).zip(id).is_some_and(|(known, id)| {
+                let containers = &known.pod.containers;
+                known.container(id).is_none() && containers.iter().all(|of| !of.ids.is_empty())
+            })
+        };
+        let sandboxes = self.cgroups.iter().filter(|(_, of)| is_sandbox(&of.owner, of.service));
+        let sandboxes: Vec<u64> = sandboxes.map(|(id, _)| *id).collect();
+        for id in sandboxes {
+            let Some(selected) = self.cgroups.remove(&id) else { continue };
+            self.changes.push(Change::CgroupGone { id });
+            self.services.release(selected.service);
+            let Some(naming) = &mut self.naming else { return };
+            naming.sandboxes.extend(selected.owner.container_id.clone());
+            // Others may have been refused an index for want of room.
+            naming.is_stale |= self.services.refused() > 0;
+            self.leave(id, selected.owner);
         }
     }
 

@@ -58,6 +58,12 @@ impl Node {
         }
     }
 
+    /// A sandbox's cgroup comes: it never serves.
+    fn hold(&mut self, pod: &PodUid, container: u64) {
+        let path = format!("/kubepods/burstable/pod{pod}/{}", id(container));
+        self.attributor.on_cgroup(&Cgroup { id: container, path: path.into(), is_made: true });
+    }
+
     fn end(&mut self, container: u64) {
         self.attributor.on_cgroup(&Cgroup { id: container, path: "".into(), is_made: false });
     }
@@ -203,6 +209,26 @@ fn the_only_container_of_a_pod_is_named_though_nobody_told_its_id() {
     let mut shown = node.shown();
     shown.sort_by_key(|text| text.contains("api"));
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_sandbox_takes_nobodys_name_and_gives_its_index_back() {
+    let mut node = Node::new(&[]);
+    node.hold(&uid(1), 90);
+    node.start(&uid(1), 1);
+    node.tell(all([pod(1, "api-1", &[("api", 1)]), pod(2, "db-0", &[("db", 0)])]));
+    assert!(node.index(90).is_none(), "all containers of its pod are told of");
+    node.hold(&uid(2), 91);
+    node.start(&uid(2), 2);
+    let sandbox = node.index(91).unwrap();
+    node.tell(applied(pod(2, "db-0", &[("db", 2)])));
+    for _ in 0..100 {
+        node.pass(1, true);
+        assert_eq!(node.shown(), ["shop/api-1/api pod/api-1", "shop/db-0/db pod/db-0"]);
+    }
+    assert!(node.index(91).is_none());
+    node.start(&uid(2), 3);
+    assert_eq!(node.index(3), Some(sandbox), "the index is free again");
 }
 
 #[test]

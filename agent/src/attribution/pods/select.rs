@@ -18,10 +18,12 @@ pub enum Unselected {
     Labels,
     /// The containers of the configuration say so.
     Container,
+    /// It is none of the containers of its pod: it holds the pod's namespaces.
+    Sandbox,
 }
 
 impl Unselected {
-    /// Every reason.
+    /// Every reason that somebody had; each pod has a sandbox.
     pub const ALL: [Self; 5] =
         [Self::Unknown, Self::Annotation, Self::Namespace, Self::Labels, Self::Container];
 
@@ -34,6 +36,7 @@ impl Unselected {
             Self::Namespace => "namespace",
             Self::Labels => "labels",
             Self::Container => "container",
+            Self::Sandbox => "sandbox",
         }
     }
 }
