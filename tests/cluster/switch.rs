@@ -1,9 +1,9 @@
 //! The configuration of a running DaemonSet: its ConfigMap is its file.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tests::cluster::{self, NAMESPACE, Strata, kubectl, kubectl_json};
+use tests::cluster::{self, AgentPod, NAMESPACE, Strata, config_reached, kubectl, kubectl_json};
 use tests::{eventually, require};
 
 /// The kubelet brings a changed ConfigMap into a pod within its sync period
@@ -33,9 +33,19 @@ fn set(map: &Value, key: &str, text: &str) {
         .unwrap();
 }
 
-/// Whether the agent of a node has its lanes held off.
-fn is_off(strata: &Strata, node: &str) -> bool {
-    strata.scrape(node).unwrap().sum("strata_agent_lanes_held", &[]) > 0.0
+/// The kill switch's promise from when its configuration is there, and what
+/// this test's own looking adds.
+const DETACHES: Duration = Duration::from_secs(2);
+const LOOKING: Duration = Duration::from_secs(1);
+
+/// Waits until an agent has its lanes held off, or not; gives when that was
+/// seen, at the latest.
+#[track_caller]
+fn awaits(strata: &Strata, agent: &AgentPod, is_off: bool) -> SystemTime {
+    let held = || strata.scrape(&agent.node).unwrap().sum("strata_agent_lanes_held", &[]) > 0.0;
+    let seen = eventually::settle(REACHES, held, |held| *held == is_off);
+    assert_eq!(seen, is_off, "{agent:?}");
+    SystemTime::now()
 }
 
 #[test]
@@ -44,15 +54,25 @@ fn the_kill_switch_detaches_every_agent_and_attaches_them_again() {
     let strata = Strata::installed().unwrap();
     let (map, key) = config();
     let before = map["data"][&key].as_str().unwrap().to_owned();
-    let nodes: Vec<_> = strata.agents().map(|agent| agent.node.clone()).collect();
-    assert!(nodes.iter().all(|node| !is_off(&strata, node)));
-    for (text, wanted) in [(format!("{before}\noff: true\n"), true), (before.clone(), false)] {
+    for agent in strata.agents() {
+        awaits(&strata, agent, false);
+    }
+    for (text, is_off) in [(format!("{before}\noff: true\n"), true), (before.clone(), false)] {
         set(&map, &key, &text);
-        let changed = Instant::now();
-        let is_so = || nodes.iter().map(|node| is_off(&strata, node)).collect::<Vec<_>>();
-        let all = vec![wanted; nodes.len()];
-        let found = eventually::settle(REACHES, is_so, |found| *found == all);
-        assert_eq!(found, all);
-        println!("off: {wanted} reached every agent after {:?}", changed.elapsed());
+        // All at once, so that none is looked at late.
+        std::thread::scope(|scope| {
+            for agent in strata.agents() {
+                let strata = &strata;
+                scope.spawn(move || {
+                    let seen = awaits(strata, agent, is_off);
+                    // Known only where the node is this machine.
+                    if let Some(reached) = config_reached(agent).unwrap() {
+                        let took = seen.duration_since(reached).unwrap_or_default();
+                        println!("off: {is_off} on {}: {took:?} after its file", agent.node);
+                        assert!(took <= DETACHES + LOOKING, "{agent:?}: {took:?}");
+                    }
+                });
+            }
+        });
     }
 }

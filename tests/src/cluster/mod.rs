@@ -20,7 +20,7 @@ mod workload;
 pub use api_server::ApiServer;
 pub use forward::Forward;
 pub use kubectl::{kubectl, kubectl_json, succeeds};
-pub use strata::{AgentPod, NAMESPACE, Strata, daemon_set};
+pub use strata::{AgentPod, NAMESPACE, Strata, config_reached, daemon_set};
 pub use workload::{Answers, Workload};
 
 /// Whether a cluster to test on was named.

@@ -2,7 +2,7 @@
 //!
 //! Separate because every test of the cluster begins with it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -82,6 +82,29 @@ impl Strata {
         ensure!(response.status == 200, "{}: {}", response.status, response.text());
         Metrics::parse(&response.text())
     }
+}
+
+/// When the configuration that an agent has now reached its pod: the kubelet
+/// puts a link in place. `None` if the agent does not run on this machine.
+///
+/// # Errors
+/// When the pod cannot be looked up.
+pub fn config_reached(agent: &AgentPod) -> anyhow::Result<Option<SystemTime>> {
+    let pod = kubectl_json(&["get", "pod", &agent.pod, "-n", NAMESPACE])?;
+    let uid = pod["metadata"]["uid"].as_str().context("a pod without a uid")?;
+    let uids = [uid.to_owned(), uid.replace('-', "_")];
+    for entry in std::fs::read_dir("/proc").context("reading /proc")?.flatten() {
+        let is_agents = std::fs::read_to_string(entry.path().join("comm"))
+            .is_ok_and(|comm| comm.trim_end() == "strata");
+        let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        if is_agents && uids.iter().any(|uid| cgroup.contains(uid)) {
+            let link = entry.path().join("root/etc/strata/..data");
+            let link = std::fs::symlink_metadata(&link)
+                .with_context(|| format!("looking at {}", link.display()))?;
+            return Ok(Some(link.modified()?));
+        }
+    }
+    Ok(None)
 }
 
 fn rolled_out() -> anyhow::Result<()> {
