@@ -31,12 +31,16 @@ fn load(workload: &Workload, time: Duration) {
     assert_eq!(outcome.tally.failed, 0);
 }
 
-/// Taken and busy ticks of this machine.
+/// Taken and busy ticks of this machine: of its CPUs one by one, since the line
+/// of all is a sum of nanoseconds and becomes a tick more at other times.
 fn ticks() -> (f64, f64) {
     let text = std::fs::read_to_string("/proc/stat").unwrap();
-    let all = text.lines().next().unwrap().split_whitespace().skip(1);
-    let all: Vec<f64> = all.take(8).map(|field| field.parse().unwrap()).collect();
-    (all[5] + all[7], all.iter().sum::<f64>() - all[3] - all[4])
+    let cpus = text.lines().skip(1).take_while(|line| line.starts_with("cpu"));
+    cpus.fold((0.0, 0.0), |(taken, busy), line| {
+        let fields = line.split_whitespace().skip(1).take(8);
+        let of: Vec<f64> = fields.map(|field| field.parse().unwrap()).collect();
+        (taken + of[5] + of[7], busy + of.iter().sum::<f64>() - of[3] - of[4])
+    })
 }
 
 #[test]
@@ -56,9 +60,11 @@ fn steal_is_of_the_order_that_this_machine_counts() {
         assert_eq!(steal, 0.0, "none was taken");
     }
     // A second's ticks are applied to the next one's requests, which may be
-    // more or fewer; few ticks may all lie in a second without any.
+    // more or fewer: one tick may be a hundredth of a second with few, and few
+    // may all lie in a second without any.
     let share = lost / busy;
-    assert!(steal / cpu <= share * 5.0, "{steal} of {cpu} s, {lost} of {busy} ticks");
+    let most = share * 3.0 + 0.01;
+    assert!(steal / cpu <= most, "{steal} of {cpu} s, {lost} of {busy} ticks");
     if lost >= 50.0 {
         assert!(steal / cpu >= share / 5.0, "{steal} of {cpu} s, {lost} of {busy} ticks");
     }
