@@ -46,6 +46,8 @@ mod syscalls;
 
 /// The books of time: parts and durations.
 mod layers;
+/// What the hypervisor took, against the kernel's ticks.
+mod steal;
 
 /// Many processes, cgroups and connections that come and go.
 mod churn;

@@ -192,7 +192,7 @@ fn build(config: &Config, is_held: bool) -> Result<(Ring, Worker, Arc<Own>), Err
         own.metadata.set_on();
     }
     let kernel = proc.read_text("sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    let parts = Parts { loaded, policies, counters, stats, attributor, own: own.clone() };
+    let parts = Parts { loaded, policies, counters, stats, attributor, proc, own: own.clone() };
     let mut worker = Worker::new(parts, config, kernel);
     if is_held {
         worker.hold(true);
@@ -301,6 +301,7 @@ async fn work(
                 if sweeps.is_multiple_of(EXPIRE_SWEEPS) {
                     worker.expire();
                 }
+                worker.measure_steal();
                 worker.govern();
                 let now_s = clock::monotonic_ns() / 1_000_000_000;
                 if let Some(released) = starts.as_mut().and_then(|starts| starts.tick(now_s)) {

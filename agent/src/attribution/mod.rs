@@ -30,5 +30,7 @@ pub mod procfs;
 // The same again: another selection, or after a time unseen.
 pub mod reselect;
 pub mod services;
+// What the hypervisor and interrupts took of requests' time on the CPU.
+pub mod steal;
 // Which workloads the targets of a verb mean.
 pub mod targets;

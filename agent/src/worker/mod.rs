@@ -31,7 +31,10 @@ use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::estimate::Estimator;
+use crate::attribution::procfs::ProcRoot;
+use crate::attribution::procfs::cpu_ticks::CpuTicks;
 use crate::attribution::services::Service;
+use crate::attribution::steal::Steal;
 use crate::config::{Config, Paths};
 use crate::event::call::Call;
 use crate::event::request::Request;
@@ -60,6 +63,8 @@ pub struct Parts {
     pub stats: Stats,
     /// Who is who.
     pub attributor: Attributor,
+    /// Where it reads what the node's CPUs did.
+    pub proc: ProcRoot,
     /// Counters that it shares with the reader.
     pub own: std::sync::Arc<Own>,
 }
@@ -69,6 +74,7 @@ pub struct Worker {
     pub(super) parts: Parts,
     series: HashMap<u16, Entry>,
     estimator: Estimator,
+    steal: Steal,
     node: Rc<NodeBudget>,
     per_container: u32,
     /// Requests filtered for services whose index was given to others.
@@ -109,6 +115,7 @@ impl Worker {
             parts,
             series: HashMap::new(),
             estimator: Estimator::default(),
+            steal: Steal::default(),
             node: NodeBudget::new(config.series.per_node),
             per_container: config.series.per_container,
             filtered_before: 0,
@@ -146,6 +153,7 @@ impl Worker {
             match event {
                 Event::Request(request) => {
                     self.estimator.close(request);
+                    self.steal.take_from(request);
                     self.take_request(request);
                 }
                 Event::Call(call) => self.take_call(call),
@@ -202,6 +210,15 @@ impl Worker {
     pub fn sweep(&self) {
         if let Err(error) = self.parts.loaded.sweep() {
             tracing::warn!(%error, "cannot sweep connections");
+        }
+    }
+
+    /// Measures what the hypervisor and interrupts took of the CPUs since the
+    /// last call; requests from now on give it up. To be called once a second.
+    pub fn measure_steal(&mut self) {
+        let text = self.parts.proc.read_text("stat").ok();
+        if self.steal.measure(text.and_then(|text| CpuTicks::parse(&text))) {
+            tracing::warn!("cannot read what the CPUs did; hardware.steal stays 0");
         }
     }
 
