@@ -70,6 +70,20 @@ fn the_agent_takes_the_configuration_of_every_set() {
 }
 
 #[test]
+fn the_kill_switch_works_however_it_is_written() {
+    require!(tool(HELM).is_some(), "no Helm");
+    // Without quotes the key is a boolean to Helm, which reads YAML 1.1.
+    for key in ["off", "'off'", "\"off\""] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("config:\n  {key}: true\n")).unwrap();
+        let text = config(&chart(file.path()));
+        check_config(key, &text);
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read["off"], true, "{key}: {text}");
+    }
+}
+
+#[test]
 fn the_port_of_the_configuration_is_the_containers() {
     require!(tool(HELM).is_some(), "no Helm");
     for (set, port) in [("default", 9464), ("platform", 9500)] {
@@ -90,6 +104,8 @@ fn the_schema_knows_the_keys_of_the_configuration_and_no_others() {
             Some(group) => known.extend(group.keys().map(|key| format!("{name}.{key}"))),
         }
     }
+    // Helm's own reading of `off`: see the test of the kill switch.
+    known.retain(|name| name != "false");
     let mut keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     known.sort();
     keys.sort_unstable();

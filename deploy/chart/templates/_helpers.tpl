@@ -80,3 +80,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- toYaml $context }}
 {{- end }}
+
+{{/* To Helm, which reads YAML 1.1, the key `off` is the boolean false. The kill switch has to work however it is written. */}}
+{{- define "strata.config" -}}
+{{- $config := deepCopy .Values.config }}
+{{- if hasKey $config "false" }}
+{{- $_ := set $config "off" (get $config "false") }}
+{{- $_ := unset $config "false" }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
