@@ -7,7 +7,9 @@ use agent::config::{KEYS, Sources};
 use serde_json::Value;
 use tests::require;
 
-use crate::rendered::{HELM, SETS, chart, deploy, lint, only, template, tool, values};
+use crate::rendered::{
+    HELM, SETS, chart, deploy, lint, objects, only, succeed, template, tool, values,
+};
 
 #[test]
 fn helm_finds_nothing_to_complain_of_in_any_set_of_values() {
@@ -80,6 +82,30 @@ fn the_kill_switch_works_however_it_is_written() {
         check_config(key, &text);
         let read: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(read["off"], true, "{key}: {text}");
+    }
+}
+
+#[test]
+fn the_chart_brings_the_dashboards_of_the_folder_or_says_that_it_has_none() {
+    require!(tool(HELM).is_some(), "no Helm");
+    let output = template(&["--set", "dashboards.enabled=true"]);
+    let Ok(folder) = std::fs::read_dir(deploy("grafana")) else {
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("no dashboards in this chart"), "{error}");
+        return;
+    };
+    let yaml = succeed(output);
+    let maps = objects(&yaml).into_iter().filter(|object| object["kind"] == "ConfigMap");
+    let mut maps = maps.filter(|map| map["metadata"]["labels"]["grafana_dashboard"] == "1");
+    let brought = maps.next().unwrap();
+    let mut files: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    assert_eq!(brought["data"].as_object().unwrap().len(), files.len());
+    for path in files {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let data = brought["data"][format!("strata-{name}")].as_str().unwrap();
+        assert_eq!(data.trim_end(), text.trim_end(), "{name}");
     }
 }
 

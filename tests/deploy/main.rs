@@ -13,3 +13,5 @@ mod rendered;
 mod chart;
 /// The manifests beside the chart, both against the schemas of Kubernetes.
 mod manifests;
+/// The version in all of them, and in the Dockerfile.
+mod versions;

@@ -20,12 +20,10 @@ pub(crate) const TARGET: &str = "--test=deploy";
 pub(crate) fn provide(command: &mut Command) {
     // Side by side: one waits for a compiler, the other for the network.
     let outcomes = std::thread::scope(|scope| {
-        tools::TOOLS.map(|tool| (tool, scope.spawn(move || tool.ensure()))).map(
-            |(tool, thread)| {
-                let panicked = |_| Err(anyhow::anyhow!("the thread that fetches it died"));
-                (tool, thread.join().unwrap_or_else(panicked))
-            },
-        )
+        tools::TOOLS.map(|tool| (tool, scope.spawn(move || tool.ensure()))).map(|(tool, thread)| {
+            let panicked = |_| Err(anyhow::anyhow!("the thread that fetches it died"));
+            (tool, thread.join().unwrap_or_else(panicked))
+        })
     });
     for (tool, outcome) in outcomes {
         match outcome {

@@ -51,10 +51,7 @@ impl Tool {
         let directory = self.directory(&place::target());
         let program = directory.join(self.program);
         if !program.is_file() {
-            println!(
-                "getting {} {}: about {} min",
-                self.name, self.version, self.expected_minutes
-            );
+            println!("getting {} {}: about {} min", self.name, self.version, self.expected_minutes);
             std::fs::create_dir_all(&directory)
                 .with_context(|| format!("making {}", directory.display()))?;
             (self.fetch)(self.version, &directory)?;
