@@ -23,6 +23,8 @@ mod closure;
 
 /// Identity of containers by their cgroup paths.
 mod containers;
+/// Every query of the dashboards and of the autoscaling examples.
+mod dashboards;
 /// The exposition as Prometheus and promtool read it.
 mod prometheus;
 

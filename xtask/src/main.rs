@@ -12,6 +12,7 @@ mod bench;
 mod build;
 mod cluster;
 mod demo;
+mod deploy;
 mod image;
 mod janitor;
 mod place;
