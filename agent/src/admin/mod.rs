@@ -22,5 +22,6 @@ pub mod socket;
 #[cfg(feature = "agent")]
 pub use endpoints::{AdminState, answer};
 
-#[cfg(all(test, feature = "agent"))]
+#[cfg(test)]
+#[cfg(feature = "agent")]
 mod tests;

@@ -18,5 +18,6 @@ pub mod text;
 #[cfg(feature = "agent")]
 pub use encode::{Detail, Error, encode};
 
-#[cfg(all(test, feature = "agent"))]
+#[cfg(test)]
+#[cfg(feature = "agent")]
 mod tests;

@@ -32,5 +32,6 @@ pub use channel::{Order, Orders, Refusal, Stream, TapSource, channel};
 #[cfg(feature = "agent")]
 pub use listeners::Tap;
 
-#[cfg(all(test, feature = "agent"))]
+#[cfg(test)]
+#[cfg(feature = "agent")]
 mod tests;

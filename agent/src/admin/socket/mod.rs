@@ -86,5 +86,6 @@ impl Request {
     }
 }
 
-#[cfg(all(test, feature = "agent"))]
+#[cfg(test)]
+#[cfg(feature = "agent")]
 mod tests;

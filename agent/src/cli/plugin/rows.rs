@@ -82,8 +82,8 @@ mod tests {
         let bank = Targets { pods: vec!["bank/*".to_owned()], ..Targets::default() };
         let nobody = meant("n1", bank.clone(), &[]).between(&first, &second).unwrap();
         assert_eq!(names(&nobody), [""; 0]);
-        let id = second.workloads.iter().map(|row| row.container_id.as_str());
-        let id = id.filter(|id| !id.is_empty()).next().unwrap();
+        let mut ids = second.workloads.iter().map(|row| row.container_id.as_str());
+        let id = ids.find(|id| !id.is_empty()).unwrap();
         assert_eq!(meant("n1", bank, &[id]).between(&first, &second).unwrap().rows.len(), 1);
     }
 
