@@ -69,6 +69,9 @@ enum Verb {
         /// Go on, and print what happened in each interval
         #[arg(short, long)]
         watch: bool,
+        /// Print what happened in one interval, and end: as without --watch
+        #[arg(long, conflicts_with = "watch")]
+        once: bool,
         /// Time between two samples
         #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
         interval: Duration,
@@ -190,7 +193,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             let is_json = output.output == Format::Json;
             block_on(check::run(&way, node, is_json))?
         }
-        Verb::Top { pods, watch, interval, output } => {
+        Verb::Top { pods, watch, once: _, interval, output } => {
             let shown = top::Shown { interval, is_watched: watch, format: output.output };
             block_on(top::run(&way, &pods.scope(), shown))?
         }
@@ -262,8 +265,15 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        for bad in ["top -A -n shop", "trace api-1 -l app=api", "trace api-1 -A", "top svc/x", "x"]
-        {
+        assert!(line("kubectl-strata top -A --once").is_ok(), "as on a node");
+        for bad in [
+            "top --once -w",
+            "top -A -n shop",
+            "trace api-1 -l app=api",
+            "trace api-1 -A",
+            "top svc/x",
+            "x",
+        ] {
             assert!(line(&format!("kubectl-strata {bad}")).is_err(), "{bad}");
         }
     }
