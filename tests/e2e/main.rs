@@ -39,6 +39,9 @@ mod top;
 /// The verb `trace`.
 mod trace;
 
+/// The verbs as a plugin of kubectl.
+mod kubectl;
+
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;
 /// The tcp lane against loss, resets, waits and distance of known size.

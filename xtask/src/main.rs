@@ -10,6 +10,7 @@
 mod accuracy;
 mod bench;
 mod build;
+mod client;
 mod cluster;
 mod demo;
 mod deploy;

@@ -10,7 +10,10 @@ use super::Options;
 use super::skips::{self, Skips};
 use super::tally::{self, Tally};
 use crate::cluster::Cluster;
-use crate::{build, deploy, place, process, tidy, vm};
+<<<<<<< HEAD
+=======
+use crate::{build, client, deploy, place, process, tidy, vm};
+>>>>>>> client
 
 /// Packages that run on the host. Every stage names all of them, or those with
 /// the most features: another choice would make cargo compile anew.
@@ -75,6 +78,14 @@ pub(super) const STAGES: &[Stage] = &[
             command.args(["clippy", "--release", "--all-targets"]);
             check(with_packages(&mut command, &HOST_PACKAGES).args(["--", "--deny", "warnings"]))
         },
+    },
+    Stage {
+        name: "client",
+        what: "`kubectl strata` builds without the agent, also for other platforms",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| (Tally::default(), client::run().err()),
     },
     Stage {
         name: "clippy-bpf",

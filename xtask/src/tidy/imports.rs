@@ -75,6 +75,8 @@ const ROOMS: &[Room] = &[
             "tap",
         ],
     ),
+    // Agents of a cluster, by another program.
+    room("kubectl", &["event", "admin", "tap", "export"]),
     room(
         "cli",
         &[
@@ -89,6 +91,7 @@ const ROOMS: &[Room] = &[
             "aggregate::histogram",
             "admin",
             "tap",
+            "kubectl",
             // Keys of a terminal are waited for.
             "sys",
         ],
@@ -163,7 +166,9 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Problem> {
 /// The modules of a file of the agent; none for the crate's root.
 fn module_path(inside: &str) -> Vec<&str> {
     let mut modules: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
-    if modules.last() == Some(&"mod") || matches!(modules.as_slice(), ["lib" | "main"]) {
+    if matches!(modules.as_slice(), ["lib" | "main"] | ["bin", _]) {
+        modules.clear();
+    } else if modules.last() == Some(&"mod") {
         modules.pop();
     }
     modules

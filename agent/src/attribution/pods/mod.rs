@@ -4,7 +4,6 @@
 //! Separate from what watches the API server, which is an edge, and from the
 //! attributor, which decides what follows from a name.
 
-pub mod owner;
 pub mod select;
 
 use std::collections::HashMap;
@@ -140,7 +139,7 @@ impl Pods {
         if let Some(hash) = &pod.config_hash {
             self.by_hash.insert(hash.clone(), uid.clone());
         }
-        let workload = owner::workload(&pod).into();
+        let workload = crate::event::owner::workload(&pod).into();
         let mut known = Known { pod, workload, gone_ns: None };
         if let Some(before) = self.by_uid.get(&uid) {
             keep_ids(&mut known.pod, &before.pod);

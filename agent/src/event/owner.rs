@@ -4,7 +4,7 @@
 //! Separate because it is guesswork by names, done so that no right on
 //! ReplicaSets or Jobs is needed, and each guess has its reason.
 
-use crate::event::pod::Pod;
+use super::pod::Pod;
 
 /// Minutes since 1970 that a CronJob may have put after its name: from 2017 to
 /// 2084. A date as people write it (`20261125`) is not among them.
@@ -49,8 +49,8 @@ fn strip_minutes(name: &str) -> Option<&str> {
 mod tests {
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
+    use super::super::pod::Owner;
     use super::*;
-    use crate::event::pod::Owner;
 
     fn owned(kind: &str, name: &str, hash: &str) -> String {
         let owner = Some(Owner { kind: kind.into(), name: name.into() });
