@@ -10,10 +10,7 @@ use super::Options;
 use super::skips::{self, Skips};
 use super::tally::{self, Tally};
 use crate::cluster::Cluster;
-<<<<<<< HEAD
-=======
 use crate::{build, client, deploy, place, process, tidy, vm};
->>>>>>> client
 
 /// Packages that run on the host. Every stage names all of them, or those with
 /// the most features: another choice would make cargo compile anew.
