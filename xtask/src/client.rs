@@ -15,7 +15,7 @@ pub(crate) const FEATURES: [&str; 4] =
 /// missing.
 const AGENT_ONLY: [&str; 6] = ["aya", "aya-build", "aya-obj", "hyper", "kube", "prometheus-client"];
 /// Platforms besides this one that it is built for.
-const OTHER_TARGETS: [&str; 1] = ["x86_64-apple-darwin"];
+const OTHER_TARGETS: [&str; 2] = ["x86_64-apple-darwin", "x86_64-pc-windows-gnu"];
 
 /// Lints the client as it is built alone, and looks at what it is made of;
 /// for other platforms as far as their standard library is installed.

@@ -19,6 +19,7 @@ mod overlay;
 mod raw;
 mod reference;
 mod reload;
+#[cfg(feature = "agent")]
 mod reloader;
 mod resolve;
 mod table;
@@ -34,6 +35,7 @@ pub use key::{Key, Topic};
 pub use overlay::{Entry, Layer, Loaded, Origin, Setting};
 pub use reference::{reference_markdown, sample_yaml};
 pub use reload::{Reload, diff};
+#[cfg(feature = "agent")]
 pub use reloader::{Outcome, Reloader};
 pub use table::KEYS;
 pub use value::{Glob, Requirement, Selector, Unfit, duration};
