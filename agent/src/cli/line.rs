@@ -281,8 +281,14 @@ mod tests {
             output: trace::Form::Waterfall,
         };
         assert_eq!(options, expected);
-        let bad =
-            ["--slower 50", "--slower 0ns", "--count 0", "--path x y", "--timeout 1ms", "-o x"];
+        let bad = [
+            "--slower 50",
+            "--slower 0ns",
+            "--count 0",
+            "--path x thing/y",
+            "--timeout 1ms",
+            "-o x",
+        ];
         for bad in bad {
             let line = format!("strata trace {bad}");
             let line = line.split_whitespace().map(OsString::from);
