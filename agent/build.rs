@@ -1,13 +1,24 @@
 //! Builds the kernel programs and hands their object file to the agent.
 //!
 //! `AYA_BUILD_SKIP=1` leaves the kernel programs out; the agent then builds
-//! everywhere and says so when asked to load them.
-
-use anyhow::Context as _;
+//! everywhere and says so when asked to load them. Without the feature `agent`
+//! there is nobody to hand them to.
 
 fn main() -> anyhow::Result<()> {
     println!("cargo::rerun-if-env-changed=AYA_BUILD_SKIP");
     println!("cargo::rustc-check-cfg=cfg(kernel_object)");
+    kernel_programs()
+}
+
+#[cfg(not(feature = "agent"))]
+fn kernel_programs() -> anyhow::Result<()> {
+    Ok(())
+}
+
+#[cfg(feature = "agent")]
+fn kernel_programs() -> anyhow::Result<()> {
+    use anyhow::Context as _;
+
     let is_skipped =
         std::env::var("AYA_BUILD_SKIP").is_ok_and(|value| value == "1" || value == "true");
     if is_skipped {

@@ -7,6 +7,7 @@
 //! probes/request  --emit-> RING (one)          | source::ring -> decode --+
 //! probes/runqueue --add--> COUNTERS (arrays)   | source::counters --------+-> worker -> snapshot -> export -> admin
 //! every program   --count-> PROBE_STATS        | source::stats -----------+   (attribution, aggregate)
+//! API server      --tells-> pods               | cluster -----------------+
 //!                   <- verdicts - POLICIES     | load::policies <-------------+-> tap -> admin::socket
 //! ```
 //!
@@ -19,27 +20,42 @@
 #![deny(unsafe_code)]
 
 // The host: system calls, facts.
+#[cfg(feature = "agent")]
 pub mod host;
+#[cfg(feature = "agent")]
 pub mod sys;
 
 // Nouns: what flows, what is exported, what is configured.
 pub mod config;
 pub mod event;
 pub mod metrics;
+#[cfg(feature = "agent")]
 pub mod probes;
+#[cfg(feature = "agent")]
 pub mod telemetry;
 
 // The flow.
 pub mod admin;
+#[cfg(feature = "agent")]
 pub mod aggregate;
+#[cfg(feature = "agent")]
 pub mod attribution;
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
+#[cfg(feature = "agent")]
 pub mod decode;
 pub mod export;
+#[cfg(feature = "agent")]
 pub mod load;
+#[cfg(feature = "agent")]
 pub mod source;
 pub mod tap;
+#[cfg(feature = "agent")]
 pub mod worker;
 
 // The edges.
+#[cfg(feature = "agent")]
 pub mod app;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod kubectl;

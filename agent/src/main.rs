@@ -17,11 +17,14 @@ fn run(command: Command) -> Result<(), Error> {
         Command::ConfigPrintDefault => cli::config::print_default(&mut Stdout::lock()),
         Command::Agent { config, sources } => Ok(agent::app::run(&config, sources)?),
         Command::Check { config, format } => cli::check::run(&config, format, &mut Stdout::lock()),
-        Command::Top { config, once: true, format, interval } => {
-            cli::top::once(&config, interval, format, &mut Stdout::lock())
+        Command::Top { config, once: true, format, interval, pods } => {
+            cli::top::once(&config, &pods, interval, format, &mut Stdout::lock())
         }
-        Command::Top { config, once: false, interval, .. } => cli::top::screen(&config, interval),
-        Command::Trace { config, options } => cli::trace::run(&config, &options),
+        Command::Top { config, once: false, interval, pods, .. } => {
+            cli::top::screen(&config, &pods, interval)
+        }
+        Command::Relay { config } => cli::relay::run(&config.socket, &mut std::io::stdout().lock()),
+        Command::Trace { config, options, pods } => cli::trace::run(&config, &pods, &options),
         Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),
     }
 }

@@ -58,7 +58,8 @@ fn the_agents_account_may_read_pods_and_nothing_else() {
         "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": "default"},
     });
-    let as_account = ["create", "--as", &account, "-f", "-", "-o", "json"];
+    // The account may not read the schemas that kubectl would check against.
+    let as_account = ["create", "--validate=false", "--as", &account, "-f", "-", "-o", "json"];
     let answer = kubectl(&as_account, Some(&review.to_string())).unwrap();
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let rules = answer["status"]["resourceRules"].as_array().unwrap();
@@ -73,5 +74,5 @@ fn the_agents_account_may_read_pods_and_nothing_else() {
         .filter(|(resources, _)| !resources.iter().all(|name| name.starts_with("self")))
         .collect();
     let set = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(given, [(set(&["pods"]), set(&["get", "list", "watch"]))], "{answer:#}");
+    assert_eq!(given, [(set(&["pods"]), set(&["list", "watch"]))], "{answer:#}");
 }

@@ -11,6 +11,8 @@ mod seen;
 
 /// The DaemonSet, its rights, and its lanes.
 mod install;
+/// The verbs as a plugin of kubectl.
+mod kubectl;
 /// Pods that are replaced, restarted, scaled, and API servers that are away.
 mod lifecycle;
 /// Pods of every kind under load: names, counts, nodes.

@@ -108,6 +108,7 @@ fn a_pod_that_opts_out_is_not_counted() {
     let workload = Workload::start("opted").unwrap();
     for (name, annotation) in [("seen", "true"), ("hidden", "false")] {
         let mut pod = workload.pod(name, &["serve", ":8080"], &json!({}));
+        pod["spec"]["containers"][0]["name"] = "server".into();
         pod["metadata"]["annotations"] = json!({OPT: annotation});
         workload.apply(&pod).unwrap();
         let ready = ["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"];

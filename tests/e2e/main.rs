@@ -23,6 +23,8 @@ mod closure;
 
 /// Identity of containers by their cgroup paths.
 mod containers;
+/// Every query of the dashboards and of the autoscaling examples.
+mod dashboards;
 /// The exposition as Prometheus and promtool read it.
 mod prometheus;
 
@@ -37,6 +39,9 @@ mod top;
 /// The verb `trace`.
 mod trace;
 
+/// The verbs as a plugin of kubectl.
+mod kubectl;
+
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;
 /// The tcp lane against loss, resets, waits and distance of known size.
@@ -46,6 +51,8 @@ mod syscalls;
 
 /// The books of time: parts and durations.
 mod layers;
+/// What the hypervisor took, against the kernel's ticks.
+mod steal;
 
 /// Many processes, cgroups and connections that come and go.
 mod churn;

@@ -113,6 +113,9 @@ scrape_configs:
     honor_labels: true
     static_configs:
       - targets: ['{target}']
+        # As a PodMonitor's relabelling gives it.
+        labels:
+          node: node-1
 "
     )
 }

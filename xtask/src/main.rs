@@ -10,8 +10,10 @@
 mod accuracy;
 mod bench;
 mod build;
+mod client;
 mod cluster;
 mod demo;
+mod deploy;
 mod image;
 mod janitor;
 mod place;

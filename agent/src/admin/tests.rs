@@ -1,6 +1,8 @@
 //! The endpoints over real sockets; separate to keep the server short.
 
+use super::readiness::Readiness;
 use super::{server::Limits, *};
+use crate::export::scrape::Scraper;
 use crate::{
     aggregate::{
         channel::{SnapshotPublisher, snapshot_channel},
@@ -11,6 +13,7 @@ use crate::{
     metrics::agent::QUEUE_DEPTH,
 };
 use flate2::read::GzDecoder;
+use std::sync::Arc;
 use std::{io::Read as _, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -5,7 +5,7 @@
 //! are shared by all its series.
 
 use crate::metrics::{IDENTITY, Metric};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Longest label value, bytes; longer ones are cut. Values come from outside
 /// (paths, unit names), and a scraper may refuse a whole scrape for one that is
@@ -37,16 +37,38 @@ impl Block {
     }
 }
 
-/// The identity of a workload, as labels. Cheap to clone.
+/// The identity of a workload, as labels. Cheap to clone; all clones learn its
+/// names at once, if they are not known from the beginning.
 #[derive(Clone, Debug)]
-pub struct Identity(Arc<Block>);
+pub struct Identity(Arc<OnceLock<Block>>);
 
 impl Identity {
     /// The four identity labels. All are always written, also when empty:
     /// under `honor_labels` an absent `pod` would become the agent's own.
     #[must_use]
     pub fn new(namespace: &str, pod: &str, container: &str, workload: &str) -> Self {
-        Self(Arc::new(Block::new(IDENTITY.into_iter().zip([namespace, pod, container, workload]))))
+        let identity = Self::unknown();
+        identity.set(namespace, pod, container, workload);
+        identity
+    }
+
+    /// The identity of a workload whose names are not known yet: series are
+    /// kept under it, and not shown.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(Arc::new(OnceLock::new()))
+    }
+
+    /// Says the names, once and for all: a workload never changes its name.
+    pub fn set(&self, namespace: &str, pod: &str, container: &str, workload: &str) {
+        let values = [namespace, pod, container, workload];
+        let _ = self.0.set(Block::new(IDENTITY.into_iter().zip(values)));
+    }
+
+    /// Whether the names are known: series without are not to be shown.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.get().is_some()
     }
 }
 
@@ -96,7 +118,7 @@ impl LabelSet {
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {
-        let identity = self.identity.iter().map(|identity| &*identity.0);
+        let identity = self.identity.iter().filter_map(|identity| identity.0.get());
         identity.chain(self.own.as_deref())
     }
 

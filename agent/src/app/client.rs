@@ -18,8 +18,9 @@ use crate::admin::socket::{Request, server};
 use crate::attribution::hierarchy::{self, Hierarchy};
 use crate::attribution::procfs::{self, ProcRoot};
 use crate::attribution::targets::{Shown, Targets};
-use crate::config::{Config, Glob, Watch};
+use crate::config::{Config, Glob, Unfit, Watch};
 use crate::export::json::Workload;
+use crate::tap::pods::Pods;
 use crate::tap::query;
 
 /// Why there are no lines.
@@ -44,6 +45,9 @@ pub enum Error {
         /// Why there is no engine.
         source: Box<super::Error>,
     },
+    /// A pod is named by what can be no name.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The targets cannot be looked for.
     #[error(transparent)]
     Hierarchy(#[from] hierarchy::Error),
@@ -188,19 +192,27 @@ impl Connection {
 
 /// The workloads that the configuration's targets mean.
 #[derive(Debug)]
-pub struct Selection(Targets);
+pub struct Selection {
+    targets: Targets,
+    pods: Pods,
+}
 
 impl Selection {
-    /// Looks for the targets; takes milliseconds where there are many
-    /// processes.
+    /// Looks for the targets, of which the pods are `named`; takes milliseconds
+    /// where there are many processes.
     ///
     /// # Errors
     ///
-    /// If `/proc` cannot be read.
-    pub fn find(config: &Config) -> Result<Self, Error> {
+    /// If `/proc` cannot be read, or a pod's name is none.
+    pub fn find(config: &Config, named: &query::Targets) -> Result<Self, Error> {
+        let pods = Pods::new(named)?;
+        Ok(Self { targets: Self::processes(config)?, pods })
+    }
+
+    fn processes(config: &Config) -> Result<Targets, Error> {
         let proc = ProcRoot::new(&config.proc_root);
         let hierarchy = Hierarchy::detect(&proc, config.cgroup_root.as_deref())?;
-        Ok(Self(Targets::find(&config.watch, &proc, &hierarchy)?))
+        Ok(Targets::find(&config.watch, &proc, &hierarchy)?)
     }
 
     /// The same for requests, of which a process and a port are known: those
@@ -210,14 +222,14 @@ impl Selection {
     /// # Errors
     ///
     /// If `/proc` cannot be read.
-    pub fn of_requests(config: &Config) -> Result<query::Targets, Error> {
+    pub fn of_requests(config: &Config, named: query::Targets) -> Result<query::Targets, Error> {
         let mut by_name = config.clone();
         let (pids, ports) = {
             let watch = &mut by_name.watch;
             (std::mem::take(&mut watch.pids), std::mem::take(&mut watch.ports))
         };
         let texts = |globs: &[Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
-        let (container_ids, workloads) = Self::find(&by_name)?.0.found();
+        let (container_ids, workloads) = Self::processes(&by_name)?.found();
         Ok(query::Targets {
             namespaces: texts(&config.watch.namespaces_in),
             containers: texts(&config.watch.containers_in),
@@ -225,30 +237,34 @@ impl Selection {
             workloads,
             pids: ProcRoot::new(&config.proc_root).with_descendants(&pids)?,
             ports,
+            ..named
         })
     }
 
     /// Whether there is no target: everything is meant.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        self.0.is_all()
+        self.targets.is_all() && self.pods.is_all()
     }
 
     /// Whether a workload is meant.
     #[must_use]
     pub fn has(&self, workload: &Workload) -> bool {
-        self.0.has(Shown {
-            namespace: &workload.namespace,
-            container: &workload.container,
-            workload: &workload.workload,
-            container_id: &workload.container_id,
-        })
+        let Workload { namespace, pod, workload: label, .. } = workload;
+        // Rows have no uid.
+        self.pods.has(namespace, pod, label, "")
+            && self.targets.has(Shown {
+                namespace: &workload.namespace,
+                container: &workload.container,
+                workload: &workload.workload,
+                container_id: &workload.container_id,
+            })
     }
 
     /// Ports that are listened on, with the program, ascending; empty unless
     /// ports are among the targets.
     pub fn listening(&self) -> impl Iterator<Item = (u16, &str)> {
-        self.0.listening()
+        self.targets.listening()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::{Error, load_options};
+use super::{Error, load_options, names};
 use crate::admin::readiness::Readiness;
 use crate::admin::socket::server::Sources;
 use crate::aggregate::channel::{
@@ -20,6 +20,7 @@ use crate::attribution::procfs::ProcRoot;
 use crate::config::{Config, Reload};
 use crate::decode::decode;
 use crate::event::Event;
+use crate::event::pod::PodUpdate;
 use crate::export::json::Feed;
 use crate::load;
 use crate::load::policies::Policies;
@@ -55,6 +56,12 @@ const TAP_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) enum Input {
     /// Events, in order.
     Events(Vec<Event>),
+    /// What the API server said of pods.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "without the feature nobody asks it")
+    )]
+    Pods(PodUpdate),
     /// Another configuration, and what of it is to be taken up.
     Configured(Box<Config>, Reload),
     /// Everything that was in the ring when a snapshot was asked for has been
@@ -82,6 +89,9 @@ pub(super) struct Engine {
     pub(super) inputs: mpsc::Sender<Input>,
     /// Its counters.
     pub(super) own: Arc<Own>,
+    /// Labels that pods are told with.
+    pub(super) labels: names::LabelKeys,
+    naming: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     work: JoinHandle<()>,
     reader: JoinHandle<()>,
@@ -109,6 +119,7 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
         let (ask_drain, drains) = mpsc::channel(4);
+        let (labels, naming) = names::ask(config, &own, &events);
         let interval = config.drain.interval;
         let wake_ups = ring.wake_ups().and_then(Readable::new).map_err(Error::Runtime)?;
         let reader = tokio::task::spawn_local(read(
@@ -128,7 +139,18 @@ impl Engine {
             starts,
             stopping,
         ));
-        Ok(Self { source, taps, readiness, inputs: events, own, stop, work, reader })
+        Ok(Self {
+            source,
+            taps,
+            readiness,
+            inputs: events,
+            own,
+            labels,
+            naming,
+            stop,
+            work,
+            reader,
+        })
     }
 
     /// What its socket's connections are answered from.
@@ -141,6 +163,9 @@ impl Engine {
     pub(super) async fn stop(self) {
         self.readiness.set_stopping();
         let _ = self.stop.send(true);
+        if let Some(naming) = self.naming {
+            naming.abort();
+        }
         drop(self.inputs);
         let _ = self.work.await;
         let _ = self.reader.await;
@@ -158,12 +183,16 @@ fn build(config: &Config, is_held: bool) -> Result<(Ring, Worker, Arc<Own>), Err
     let stats = Stats::new(&mut loaded)?;
     policies.set_paths(config.paths.keep, &config.paths.ignore);
     let proc = ProcRoot::new(&config.proc_root);
-    let attributor =
+    let mut attributor =
         Attributor::new(hierarchy, proc.clone(), config.watch.clone(), std::process::id());
     let own = Arc::new(Own::default());
     own.set_config_loaded(clock::unix_ns());
+    if names::are_asked(config) {
+        attributor.expect_pods();
+        own.metadata.set_on();
+    }
     let kernel = proc.read_text("sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    let parts = Parts { loaded, policies, counters, stats, attributor, own: own.clone() };
+    let parts = Parts { loaded, policies, counters, stats, attributor, proc, own: own.clone() };
     let mut worker = Worker::new(parts, config, kernel);
     if is_held {
         worker.hold(true);
@@ -250,6 +279,7 @@ async fn work(
             biased;
             input = inputs.recv() => match input {
                 Some(Input::Events(mut events)) => worker.take(&mut events),
+                Some(Input::Pods(update)) => worker.take_pods(update),
                 Some(Input::Configured(config, reload)) => worker.configure(&config, &reload),
                 Some(Input::Drained) => {
                     publisher.publish(Arc::new(worker.snapshot()), pending.take());
@@ -266,10 +296,12 @@ async fn work(
             _ = tap_tick.tick(), if worker.is_tapped() => worker.tick_tap(),
             _ = tick.tick() => {
                 worker.sweep();
+                worker.tick_pods();
                 sweeps = sweeps.wrapping_add(1);
                 if sweeps.is_multiple_of(EXPIRE_SWEEPS) {
                     worker.expire();
                 }
+                worker.measure_steal();
                 worker.govern();
                 let now_s = clock::monotonic_ns() / 1_000_000_000;
                 if let Some(released) = starts.as_mut().and_then(|starts| starts.tick(now_s)) {
@@ -289,7 +321,7 @@ async fn work(
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Events(mut events) => worker.take(&mut events),
-            Input::Configured(..) => {}
+            Input::Configured(..) | Input::Pods(_) => {}
             Input::Drained => break,
         }
     }

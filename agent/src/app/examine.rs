@@ -34,8 +34,31 @@ pub struct Examination {
     pub programs: Result<Vec<Program>, String>,
     /// Go processes that an agent would watch.
     pub go: Vec<GoProcess>,
+    /// Whether an agent would know the names of pods.
+    pub pods: PodNames,
     /// The agent that runs: its process id, if that is known.
     pub agent: Option<Option<i32>>,
+}
+
+/// Whether the names of pods can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodNames {
+    /// They are not asked for.
+    Off,
+    /// They are known, of so many pods.
+    Known {
+        /// The node that was asked for.
+        node: String,
+        /// Pods on it.
+        pods: usize,
+    },
+    /// They cannot be had: an agent runs all the same.
+    Missing {
+        /// The reason, as the agent counts it, with what was said.
+        reason: String,
+        /// What to do about it.
+        action: &'static str,
+    },
 }
 
 /// A capability that is needed.
@@ -114,6 +137,7 @@ pub fn examine(config: &Config) -> Result<Examination, super::Error> {
         lanes: Switches::new(config).lanes(),
         programs,
         go,
+        pods: super::block_on(super::names::examine(config))?,
         agent,
     })
 }

@@ -7,6 +7,7 @@
 pub mod client;
 mod engine;
 pub mod examine;
+mod names;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,6 +140,7 @@ async fn serve(config: &Config, sources: Sources) -> Result<(), Error> {
         engine.inputs.clone(),
         state.clone(),
         engine.own.clone(),
+        engine.labels.clone(),
         stopping.clone(),
     ));
     let http = tokio::task::spawn_local(admin::server::serve(
@@ -182,6 +184,7 @@ async fn watch_config(
     worker: mpsc::Sender<Input>,
     state: Arc<AdminState>,
     own: Arc<Own>,
+    labels: names::LabelKeys,
     mut stopping: watch::Receiver<bool>,
 ) {
     use tokio::signal::unix::{SignalKind, signal};
@@ -215,6 +218,7 @@ async fn watch_config(
         }
         tracing::info!(keys = reload.applied.join(", "), "configuration changed");
         state.scraper.set_detail(detail(reloader.config()));
+        names::set_labels(&labels, &reloader.config().watch);
         let config = Box::new(reloader.config().clone());
         if worker.send(Input::Configured(config, reload)).await.is_err() {
             return;

@@ -15,6 +15,7 @@ use super::cgroup_tree;
 use super::go_programs::{GoPrograms, Mode};
 use super::hierarchy::Hierarchy;
 use super::identity::{ContainerInfo, Identity};
+use super::naming::Naming;
 use super::procfs::process::ProcessFacts;
 use super::procfs::{self, ProcRoot};
 use super::services::{ServiceKey, Services};
@@ -113,6 +114,8 @@ pub struct Attributor {
     pub(super) services: Services,
     pub(super) cgroups: HashMap<u64, SelectedCgroup>,
     pub(super) changes: Vec<Change>,
+    /// Names of pods; `None` if nobody tells them.
+    pub(super) naming: Option<Naming>,
     go_programs: GoPrograms,
     /// Processes that are watched, and whose program is still to be read.
     unread: Vec<(u32, u16)>,
@@ -130,10 +133,16 @@ impl Attributor {
             services: Services::default(),
             cgroups: HashMap::new(),
             changes: Vec::new(),
+            naming: None,
             go_programs: GoPrograms::default(),
             unread: Vec::new(),
             own_tgid,
         }
+    }
+
+    /// What was shown until now may be replaced by what has its name next.
+    pub fn set_shown(&mut self) {
+        self.services.set_shown();
     }
 
     /// Services by index.
@@ -182,6 +191,8 @@ impl Attributor {
             let service = self.services.find(&ServiceKey::Container(id.clone()))?;
             service.identity.clone()
         });
+        let named =
+            named.or_else(|| self.named(owner.pod_uid.as_ref(), owner.container_id.as_ref()));
         let unnamed = || Identity::without_metadata(&owner, facts.executable_name(), None);
         Some(named.unwrap_or_else(unnamed))
     }
@@ -230,6 +241,8 @@ impl Attributor {
         } else if let Some(selected) = self.cgroups.remove(&cgroup.id) {
             self.services.remove_cgroup(selected.service);
             self.changes.push(Change::CgroupGone { id: cgroup.id });
+        } else {
+            self.unleave(cgroup.id);
         }
     }
 
@@ -262,25 +275,31 @@ impl Attributor {
     fn on_cgroup_made(&mut self, id: u64, path: &str) {
         let owner = cgroup_path::parse(path);
         let Some(container_id) = &owner.container_id else { return };
-        if self.cgroups.len() >= MAX_CGROUPS as usize
-            || self.cgroups.contains_key(&id)
-            || !self.selects_container(container_id.short(), container_id.as_str())
-        {
+        if self.cgroups.len() >= MAX_CGROUPS as usize || self.cgroups.contains_key(&id) {
             return;
         }
+        if self.judge(&owner).is_err() {
+            return self.leave(id, owner);
+        }
         let key = ServiceKey::Container(container_id.clone());
+        let awaits_name = self.awaits_name(&owner);
+        let named = self.named(owner.pod_uid.as_ref(), Some(container_id));
         let make = || {
             // Outside of a pod the workload is named by the program, which is
             // known when it serves.
-            let identity =
-                owner.pod_uid.is_some().then(|| Identity::without_metadata(&owner, "", None));
+            let is_named_by_pod = owner.pod_uid.is_some() && !awaits_name;
+            let identity = is_named_by_pod.then(|| Identity::without_metadata(&owner, "", None));
             (identity, ContainerInfo::of(&owner))
         };
         let Some((service, is_new)) = self.services.get_or_add(&key, make) else { return };
         if is_new {
             self.changes.push(Change::NewService { service });
         }
+        self.unleave(id);
         self.services.add_cgroup(service);
+        if let Some(identity) = named {
+            self.services.claim(service, identity, self.services.now_ns());
+        }
         self.changes.push(Change::Cgroup { id, service });
         self.cgroups.insert(id, SelectedCgroup { owner, service });
     }
@@ -358,15 +377,16 @@ impl Attributor {
         let tgid = facts.key.tgid.0;
         let owner = facts.cgroup_path.as_deref().map(cgroup_path::parse).unwrap_or_default();
         let service = if let Some(container_id) = &owner.container_id {
-            let is_selected = self.selects_container(container_id.short(), container_id.as_str());
-            if !is_selected || ports.is_empty() {
+            if ports.is_empty() || self.judge(&owner).is_err() {
                 return None;
             }
             let key = ServiceKey::Container(container_id.clone());
             let (service, _) =
                 self.services.get_or_add(&key, || (None, ContainerInfo::of(&owner)))?;
+            let awaits_name = self.awaits_name(&owner);
             self.services.identify(service, || {
-                Identity::without_metadata(&owner, facts.executable_name(), None)
+                let name = facts.executable_name();
+                (!awaits_name).then(|| Identity::without_metadata(&owner, name, None))
             });
             service
         } else {
@@ -401,11 +421,12 @@ impl Attributor {
         let Some(selected) = self.cgroups.get(&process.cgroup_id) else { return };
         let service = selected.service;
         let owner = selected.owner.clone();
+        let awaits_name = self.awaits_name(&owner);
         let proc = self.proc.process(Tgid(process.tgid));
         self.services.identify(service, || {
             let executable = proc.executable();
             let name = executable.as_ref().map_or("", |executable| executable.name.as_str());
-            Identity::without_metadata(&owner, name, None)
+            (!awaits_name).then(|| Identity::without_metadata(&owner, name, None))
         });
         let policy = self.policy(process.tgid, service);
         if policy.flags != 0 {

@@ -20,11 +20,17 @@ pub mod go_programs;
 pub mod hierarchy;
 // The labels that users see.
 pub mod identity;
+// What follows from the names of pods.
+pub mod naming;
+// The pods of this node.
+pub mod pods;
 // Processes, their start, program, sockets, as `/proc` tells.
 pub mod procfs;
 // Containers and host workloads, by the index that the kernel uses.
 // The same again: another selection, or after a time unseen.
 pub mod reselect;
 pub mod services;
+// What the hypervisor and interrupts took of requests' time on the CPU.
+pub mod steal;
 // Which workloads the targets of a verb mean.
 pub mod targets;

@@ -33,7 +33,7 @@ impl Attributor {
     ///
     /// As [`Attributor::rescan`].
     pub fn set_watch(&mut self, watch: Watch, believed: &Believed) -> Result<(), procfs::Error> {
-        self.watch = watch;
+        self.select(watch);
         self.rescan(believed)
     }
 
@@ -46,6 +46,7 @@ impl Attributor {
     pub fn rescan(&mut self, believed: &Believed) -> Result<(), procfs::Error> {
         let existing = self.scan_cgroups()?;
         self.drop_cgroups(&existing);
+        self.keep_left(&existing);
         let seen = self.scan_processes()?;
         for (tgid, policy) in &believed.processes {
             if !seen.watched.contains_key(tgid) && !self.still_holds(*tgid, policy, &seen) {
@@ -60,22 +61,21 @@ impl Attributor {
     }
 
     /// Cgroups that do not exist or are not selected.
-    fn drop_cgroups(&mut self, existing: &HashSet<u64>) {
+    pub(super) fn drop_cgroups(&mut self, existing: &HashSet<u64>) {
         let gone: Vec<(u64, u16)> = self
             .cgroups
             .iter()
-            .filter(|(id, cgroup)| {
-                let container = cgroup.owner.container_id.as_ref();
-                let is_selected =
-                    container.is_some_and(|id| self.selects_container(id.short(), id.as_str()));
-                !is_selected || !existing.contains(id)
-            })
+            .filter(|(id, cgroup)| self.judge(&cgroup.owner).is_err() || !existing.contains(id))
             .map(|(id, cgroup)| (*id, cgroup.service))
             .collect();
         for (id, service) in gone {
-            self.cgroups.remove(&id);
+            let cgroup = self.cgroups.remove(&id);
             self.services.remove_cgroup(service);
             self.changes.push(Change::CgroupGone { id });
+            if let Some(cgroup) = cgroup.filter(|_| existing.contains(&id)) {
+                self.services.deselect(service);
+                self.leave(id, cgroup.owner);
+            }
         }
     }
 
@@ -89,9 +89,7 @@ impl Attributor {
         let service = self.services.get(policy.service).map(|service| &service.key);
         match (&owner.container_id, service) {
             // Its number may have been given to a process of another container.
-            (Some(id), Some(ServiceKey::Container(of))) => {
-                id == of && self.selects_container(id.short(), id.as_str())
-            }
+            (Some(id), Some(ServiceKey::Container(of))) => id == of && self.judge(&owner).is_ok(),
             // One that listens has been judged by what it listens on.
             (None, Some(ServiceKey::Host(_))) => {
                 !seen.listening.contains(&tgid)

@@ -19,9 +19,11 @@ pub enum Error {
     #[error("writing to stdout: {0}")]
     Output(#[from] std::io::Error),
     /// The agent could not start.
+    #[cfg(feature = "agent")]
     #[error(transparent)]
     Agent(#[from] crate::app::Error),
     /// There is nobody who says what workloads do.
+    #[cfg(feature = "agent")]
     #[error(transparent)]
     Watching(#[from] crate::app::client::Error),
     /// The screen needs one.
@@ -44,6 +46,20 @@ pub enum Error {
         /// What there is.
         there: String,
     },
+    /// A cluster's agents.
+    #[cfg(feature = "client")]
+    #[error(transparent)]
+    Cluster(#[from] crate::kubectl::Error),
+    /// The agent of this host, for who relays it.
+    #[cfg(feature = "agent")]
+    #[error(transparent)]
+    Relay(#[from] super::relay::Error),
+    /// The async runtime or its signals.
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    /// A verb of another program ended so, and has said why.
+    #[error("it ended with {0}")]
+    Ended(u8),
     /// The agent could not run on this host.
     #[error("the agent cannot run here: {reason}")]
     CannotRun {

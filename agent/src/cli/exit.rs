@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use super::Error;
 use super::stdout::{Stdout, has_colour};
-use crate::admin::socket;
-use crate::app::client;
-use crate::{app, config, load};
+use crate::config;
+#[cfg(feature = "agent")]
+use crate::{admin::socket, app, app::client, load};
 
 /// What a verb's end means to a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ impl From<&config::Error> for Exit {
     }
 }
 
+#[cfg(feature = "agent")]
 impl From<&app::Error> for Exit {
     fn from(error: &app::Error) -> Self {
         match error {
@@ -57,6 +58,19 @@ impl From<&app::Error> for Exit {
     }
 }
 
+#[cfg(feature = "client")]
+impl From<&crate::kubectl::Error> for Exit {
+    fn from(error: &crate::kubectl::Error) -> Self {
+        use crate::kubectl::Error;
+        match error {
+            Error::Forbidden { .. } => Self::Missing,
+            Error::NotFound { .. } | Error::NoPod { .. } | Error::NoNode { .. } => Self::NotFound,
+            _ => Self::Failed,
+        }
+    }
+}
+
+#[cfg(feature = "agent")]
 impl From<&client::Error> for Exit {
     fn from(error: &client::Error) -> Self {
         match error {
@@ -74,13 +88,21 @@ impl From<&Error> for Exit {
             Error::Usage(_) => Self::Usage,
             Error::Config(error) => Self::from(error),
             Error::Output(error) if error.kind() == ErrorKind::BrokenPipe => Self::Done,
+            #[cfg(feature = "agent")]
             Error::Agent(error) => Self::from(error),
+            #[cfg(feature = "agent")]
             Error::Watching(error) => Self::from(error),
             Error::NoTerminal(_) => Self::Usage,
             Error::Malformed(_) => Self::Failed,
             Error::NoMatch { .. } => Self::NotFound,
             Error::CannotRun { .. } => Self::Missing,
-            Error::Output(_) | Error::Terminal(_) => Self::Failed,
+            #[cfg(feature = "client")]
+            Error::Cluster(error) => Self::from(error),
+            #[cfg(feature = "agent")]
+            Error::Relay(_) => Self::Failed,
+            Error::Output(_) | Error::Terminal(_) | Error::Runtime(_) | Error::Ended(_) => {
+                Self::Failed
+            }
         }
     }
 }
@@ -89,6 +111,10 @@ impl From<&Error> for Exit {
 #[must_use]
 pub fn report(result: Result<(), Error>) -> ExitCode {
     let Err(error) = result else { return Exit::Done.into() };
+    // Who said it to the user is not repeated; its code is passed on.
+    if let Error::Ended(code) = error {
+        return ExitCode::from(code);
+    }
     match help(&error) {
         Some(Err(error)) => report(Err(error)),
         Some(Ok(())) => Exit::Done.into(),

@@ -19,6 +19,7 @@ mod overlay;
 mod raw;
 mod reference;
 mod reload;
+#[cfg(feature = "agent")]
 mod reloader;
 mod resolve;
 mod table;
@@ -34,6 +35,7 @@ pub use key::{Key, Topic};
 pub use overlay::{Entry, Layer, Loaded, Origin, Setting};
 pub use reference::{reference_markdown, sample_yaml};
 pub use reload::{Reload, diff};
+#[cfg(feature = "agent")]
 pub use reloader::{Outcome, Reloader};
 pub use table::KEYS;
 pub use value::{Glob, Requirement, Selector, Unfit, duration};
@@ -68,6 +70,8 @@ pub struct Config {
     pub drain: Drain,
     /// The agent's own log.
     pub log: Log,
+    /// Where names of pods come from.
+    pub kubernetes: Kubernetes,
     /// Where the cgroup hierarchy is mounted; `None`: found at start.
     pub cgroup_root: Option<PathBuf>,
     /// Where the proc file system is mounted.
@@ -98,6 +102,17 @@ pub struct Watch {
     pub labels_in: Vec<Selector>,
     /// No pods that one of these selects.
     pub labels_out: Vec<Selector>,
+    /// Whether an annotation of a pod overrules these lists.
+    pub annotations: bool,
+}
+
+/// Where names of pods come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The node whose pods are asked for; `None`: nobody is asked.
+    pub node_name: Option<String>,
+    /// How the API server is reached; `None`: by the pod's service account.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// What is done with the paths of requests.
@@ -232,6 +247,7 @@ impl Default for Config {
                 containers_out: Vec::new(),
                 labels_in: Vec::new(),
                 labels_out: Vec::new(),
+                annotations: true,
             },
             paths: Paths { keep: false, ignore: ignored.map(str::to_owned).to_vec() },
             lanes: Lanes {
@@ -249,6 +265,7 @@ impl Default for Config {
             ring: Ring { bytes: agent_common::limits::RING_BYTES },
             drain: Drain { interval: Duration::from_millis(10) },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            kubernetes: Kubernetes::default(),
             cgroup_root: None,
             proc_root: PathBuf::from("/proc"),
         }

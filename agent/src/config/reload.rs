@@ -30,6 +30,7 @@ pub fn diff(old: &Config, new: &Config) -> Reload {
 
 /// Puts the values of the keys that can be taken up into the running
 /// configuration; those that need a restart stay.
+#[cfg(any(test, feature = "agent"))]
 pub(super) fn take_up(running: &mut Config, new: &Config, reload: &Reload) {
     for key in KEYS.iter().filter(|key| reload.applied.contains(&key.name)) {
         // A value that was shown is always taken.

@@ -150,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_be_as_wordy_as_it_likes() {
+        let comments = "  # words\n".repeat(500);
+        let layer = file_layer(
+            Path::new("f"),
+            &format!("watch:\n{comments}  host: true\n{comments}of: 1\n"),
+        );
+        assert_eq!(layer.entries.len(), 1);
+        assert_eq!(
+            layer.problems[0].to_string(),
+            "f:1003: unknown key `of`; the nearest valid one is `off`"
+        );
+    }
+
+    #[test]
     fn empty_files_and_empty_sections_set_nothing() {
         for text in ["", "\n", "# nothing\n", "---\n", "{}", "watch:\n", "watch: {}\n", "~"] {
             assert_eq!(file_layer(Path::new("f"), text), Layer::default(), "{text:?}");

@@ -10,8 +10,8 @@ use agent_common::limits::MAX_IGNORED_PATHS;
 
 use super::key::{Key, Many, One, Topic};
 use super::value::{
-    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, Maybe, Name, RequestPath,
-    SelectorText, Share, Whole,
+    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, Maybe, Name, NodeName,
+    RequestPath, SelectorText, Share, Whole,
 };
 use super::{Config, Detail, LogFormat, LogLevel};
 
@@ -140,6 +140,16 @@ pub static KEYS: &[Key] = &[
         many!(SelectorText, MAX_SELECTED, ';', watch.labels_out),
         "Watch no pods that one of these selects. Applies once the labels of pods are known.")
         .live(),
+    Key::new("watch.annotations",
+        one!(Flag, watch.annotations),
+        "A pod's annotation `strata.dev/watch: \"true\"` or `\"false\"` overrules the lists of namespaces and labels.")
+        .live(),
+    Key::new("kubernetes.node_name",
+        one!(Maybe { of: NodeName, empty: "no names of pods" }, kubernetes.node_name),
+        "The name of this node: the API server is asked for its pods, and series bear their names."),
+    Key::new("kubernetes.kubeconfig",
+        one!(Maybe { of: AbsolutePath { max_bytes: MAX_PATH_BYTES }, empty: "the pod's service account" }, kubernetes.kubeconfig),
+        "How the API server is reached by an agent that runs in no pod."),
     Key::new("paths.keep",
         one!(Flag, paths.keep),
         "Keep the first bytes of a request's path, cut at `?`. They can hold names and numbers of customers.")

@@ -15,7 +15,8 @@ use super::{Config, Entry, Environment, Error, KEYS, Key, Layer, Loaded, Origin,
 fn other(key: &Key) -> Vec<&'static str> {
     match key.name {
         "listen" => vec!["[::1]:80"],
-        "socket" | "proc_root" | "cgroup_root" => vec!["/somewhere/else"],
+        "socket" | "proc_root" | "cgroup_root" | "kubernetes.kubeconfig" => vec!["/somewhere/else"],
+        "kubernetes.node_name" => vec!["node-1.eu"],
         "socket_group" => vec!["monitoring"],
         "watch.pids" | "watch.ports" => vec!["1", "8080"],
         "watch.comms" => vec!["node server", "nginx"],

@@ -4,6 +4,8 @@ pub mod call;
 pub mod cgroup;
 pub mod ids;
 pub mod malformed;
+pub mod owner;
+pub mod pod;
 pub mod process;
 pub mod request;
 

@@ -233,6 +233,73 @@ pub static GO_PROCESSES: Metric = own(
     "Watched Go processes by mode: goroutine, or thread with the reason why their goroutines cannot be followed.",
 );
 
+/// How names of pods are come by.
+pub static METADATA_STATE: Metric = own(
+    "strata_agent_metadata_state",
+    "",
+    Gauge,
+    &["state"],
+    "How the names of pods are come by, 1 for the current state: off, starting, watching, failing.",
+);
+
+/// How old the last word of the API server is.
+pub static METADATA_AGE: Metric = own(
+    "strata_agent_metadata_age_seconds",
+    "seconds",
+    Gauge,
+    &[],
+    "Time since the API server last said anything, if only that nothing has changed.",
+);
+
+/// Pods that are known.
+pub static METADATA_PODS: Metric =
+    own("strata_agent_metadata_pods", "", Gauge, &[], "Pods of this node that are known.");
+
+/// Pods beyond the bound.
+pub static METADATA_PODS_LEFT_OUT: Metric = own(
+    "strata_agent_metadata_pods_left_out",
+    "",
+    Counter,
+    &[],
+    "Pods that were left out because more are not kept.",
+);
+
+/// What went wrong with the API server.
+pub static METADATA_ERRORS: Metric = own(
+    "strata_agent_metadata_errors",
+    "",
+    Counter,
+    &["reason"],
+    "Failures to hear of pods from the API server, by reason.",
+);
+
+/// What the API server is asked.
+pub static METADATA_REQUESTS: Metric = own(
+    "strata_agent_metadata_requests",
+    "",
+    Counter,
+    &["verb"],
+    "Requests to the API server: lists of all pods, and watches; each watch after the first is a restart.",
+);
+
+/// Pods that are not watched on purpose.
+pub static PODS_UNSELECTED: Metric = own(
+    "strata_agent_pods_unselected",
+    "",
+    Gauge,
+    &["reason"],
+    "Pods of which a container is not watched on purpose, by reason; unknown_pod are those of other nodes.",
+);
+
+/// Containers of pods, by what is known of their names.
+pub static POD_CONTAINERS: Metric = own(
+    "strata_agent_pod_containers",
+    "",
+    Gauge,
+    &["state"],
+    "Containers of pods that serve: named, waiting for their name and not shown, or shown without (unnamed).",
+);
+
 /// Every metric of this file, in the order of the reference.
 pub const ALL: &[&Metric] = &[
     &LANE_STATE,
@@ -260,4 +327,12 @@ pub const ALL: &[&Metric] = &[
     &BUILD_INFO,
     &START_TIME,
     &GO_PROCESSES,
+    &METADATA_STATE,
+    &METADATA_AGE,
+    &METADATA_PODS,
+    &METADATA_PODS_LEFT_OUT,
+    &METADATA_ERRORS,
+    &METADATA_REQUESTS,
+    &PODS_UNSELECTED,
+    &POD_CONTAINERS,
 ];

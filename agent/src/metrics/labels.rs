@@ -61,6 +61,7 @@ pub const ALL: &[Label] = &[
     label("state", "state, from a closed list for each metric"),
     label("program", "kernel program, named for its hook"),
     label("map", "kernel map"),
+    label("verb", "what the API server is asked: `list` or `watch`"),
     label("mode", "what the time of a process is split by: `goroutine` or `thread`"),
     label("metric", "metric, without suffix"),
     label("version", "version of the agent"),

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 use super::channel::Stream;
+use super::filter::{Filter, Fit};
 use super::join::{Joined, Joiner, Outcome};
-use super::query::{Filter, Fit, Query};
+use super::query::Query;
 use super::traced::{Notice, Traced};
 use crate::attribution::identity::Identity;
 use crate::attribution::services::Service;

@@ -9,13 +9,16 @@ use agent_common::head::Method;
 use agent_common::parts::{PARTS, Part, Split};
 
 use super::listener::MAX_QUEUED_BYTES;
+use super::listeners::MAX_LISTENERS;
 use super::query::{Query, Targets};
 use super::traced::{NOTICE_PREFIX, Notice, Traced};
 use super::*;
 use crate::attribution::identity::{ContainerInfo, Identity};
 use crate::attribution::services::{ServiceKey, Services};
-use crate::event::call::Caller;
+use crate::event::call::{Call, Caller};
 use crate::event::ids::ContainerId;
+use crate::event::request::Request;
+use crate::sys::clock;
 
 /// A request of 1 ms that began at this millisecond.
 pub(super) fn request(at_ms: u64) -> Request {

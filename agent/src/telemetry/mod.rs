@@ -1,6 +1,7 @@
 //! The agent's own health: counters that several tasks add to, and its log.
 
 pub mod log;
+pub mod metadata;
 pub mod starts;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,6 +52,8 @@ pub struct Own {
     config_loaded_unix_ns: AtomicU64,
     /// Whether the last one that was looked at was refused.
     is_config_refused: AtomicBool,
+    /// Where names of pods come from.
+    pub metadata: metadata::Metadata,
 }
 
 impl Default for Own {
@@ -62,6 +65,7 @@ impl Default for Own {
             queue_depth: AtomicU64::new(0),
             config_loaded_unix_ns: AtomicU64::new(0),
             is_config_refused: AtomicBool::new(false),
+            metadata: metadata::Metadata::default(),
         }
     }
 }

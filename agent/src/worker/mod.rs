@@ -7,16 +7,15 @@
 //! and makes snapshots when somebody asks.
 
 mod clients;
+mod own;
+mod pods;
 mod regulate;
 mod takers;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use agent_common::limits::{
-    MAX_CGROUPS, MAX_CONNECTIONS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
-};
-use agent_common::stats::Loss;
+use agent_common::limits::MAX_SERVICES;
 
 use crate::aggregate::budget::{Budget, NodeBudget};
 use crate::aggregate::calls::CallSeries;
@@ -30,15 +29,16 @@ use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::estimate::Estimator;
+use crate::attribution::procfs::ProcRoot;
+use crate::attribution::procfs::cpu_ticks::CpuTicks;
 use crate::attribution::services::Service;
+use crate::attribution::steal::Steal;
 use crate::config::{Config, Paths};
+use crate::event::Event;
 use crate::event::call::Call;
 use crate::event::request::Request;
-use crate::event::{Event, Malformed};
 use crate::load::Loaded;
 use crate::load::policies::Policies;
-use crate::load::status::{LaneState, lane_status};
-use crate::metrics::agent as own_metrics;
 use crate::metrics::{self, Metric};
 use crate::probes::Lane;
 use crate::source::counters::Counters;
@@ -59,6 +59,8 @@ pub struct Parts {
     pub stats: Stats,
     /// Who is who.
     pub attributor: Attributor,
+    /// Where it reads what the node's CPUs did.
+    pub proc: ProcRoot,
     /// Counters that it shares with the reader.
     pub own: std::sync::Arc<Own>,
 }
@@ -68,6 +70,7 @@ pub struct Worker {
     pub(super) parts: Parts,
     series: HashMap<u16, Entry>,
     estimator: Estimator,
+    steal: Steal,
     node: Rc<NodeBudget>,
     per_container: u32,
     /// Requests filtered for services whose index was given to others.
@@ -89,6 +92,8 @@ pub struct Worker {
 /// Series of the service that has an index now.
 struct Entry {
     epoch: u64,
+    /// Shared by all its series; they are not shown before it is known.
+    identity: Identity,
     requests: RequestSeries,
     calls: CallSeries,
     taken: TakenSeries,
@@ -106,6 +111,7 @@ impl Worker {
             parts,
             series: HashMap::new(),
             estimator: Estimator::default(),
+            steal: Steal::default(),
             node: NodeBudget::new(config.series.per_node),
             per_container: config.series.per_container,
             filtered_before: 0,
@@ -129,6 +135,7 @@ impl Worker {
     /// If `/proc` or the cgroup tree cannot be read.
     pub fn start(&mut self) -> Result<(), crate::attribution::procfs::Error> {
         self.attach_wanted();
+        self.tick_pods();
         self.parts.attributor.scan()?;
         self.apply_changes();
         // Verdicts that were made while there were no policies are stale.
@@ -142,6 +149,7 @@ impl Worker {
             match event {
                 Event::Request(request) => {
                     self.estimator.close(request);
+                    self.steal.take_from(request);
                     self.take_request(request);
                 }
                 Event::Call(call) => self.take_call(call),
@@ -201,6 +209,15 @@ impl Worker {
         }
     }
 
+    /// Measures what the hypervisor and interrupts took of the CPUs since the
+    /// last call; requests from now on give it up. To be called once a second.
+    pub fn measure_steal(&mut self) {
+        let text = self.parts.proc.read_text("stat").ok();
+        if self.steal.measure(text.and_then(|text| CpuTicks::parse(&text))) {
+            tracing::warn!("cannot read what the CPUs did; hardware.steal stays 0");
+        }
+    }
+
     /// Takes back what belongs to services that are gone. Call every few
     /// seconds.
     pub fn expire(&mut self) {
@@ -237,6 +254,8 @@ impl Worker {
         }
         self.snapshot_own(&mut snapshot);
         self.snapshot_regulation(&mut snapshot);
+        self.snapshot_pods(&mut snapshot);
+        self.parts.attributor.set_shown();
         snapshot
     }
 
@@ -286,9 +305,13 @@ impl Worker {
     fn refresh_entries(&mut self) {
         let services = self.parts.attributor.services().iter();
         for (index, service) in services.filter(|(_, service)| service.serves) {
-            let is_current =
-                self.series.get(&index).is_some_and(|entry| entry.epoch == service.epoch);
-            if is_current {
+            let known = self.series.get(&index).filter(|entry| entry.epoch == service.epoch);
+            if let Some(entry) = known {
+                if !entry.identity.is_known()
+                    && let Some(named) = &service.identity
+                {
+                    set_names(&entry.identity, named);
+                }
                 continue;
             }
             if let Some(entry) = entry_of(service) {
@@ -340,89 +363,14 @@ impl Worker {
         }
         self.parts.policies.bump_generation();
     }
-
-    fn snapshot_own(&self, snapshot: &mut Snapshot) {
-        let parts = &self.parts;
-        for lane in Lane::ALL {
-            let status = lane_status(lane, parts.loaded.statuses(), true);
-            for state in LaneState::ALL {
-                let value = f64::from(u8::from(state == status.state));
-                gauge(snapshot, &own_metrics::LANE_STATE, &[lane.as_str(), state.as_str()], value);
-            }
-        }
-        for cost in parts.stats.read() {
-            let program = [cost.spec.name];
-            counter(snapshot, &own_metrics::PROGRAM_RUNS, &program, cost.runs as f64);
-            let seconds = cost.estimated_ns() as f64 / 1e9;
-            counter(snapshot, &own_metrics::PROGRAM_SECONDS, &program, seconds);
-        }
-        for (reason, count) in Loss::ALL.iter().zip(parts.counters.losses()) {
-            counter(snapshot, &own_metrics::KERNEL_LOSSES, &[reason.as_str()], count as f64);
-        }
-        for reason in Dropped::ALL {
-            let count = parts.own.dropped(reason) as f64;
-            counter(snapshot, &own_metrics::DROPPED, &[reason.as_str()], count);
-        }
-        let filtered: u64 = (0..MAX_SERVICES as u16).map(|i| parts.counters.filtered(i)).sum();
-        let filtered = (self.filtered_before + filtered) as f64;
-        counter(snapshot, &own_metrics::FILTERED, &["ignored_path"], filtered);
-        for (metric, count) in self.node.folded() {
-            counter(snapshot, &own_metrics::SERIES_FOLDED, &[metric], count as f64);
-        }
-        for reason in Malformed::ALL {
-            let count = parts.own.malformed(reason) as f64;
-            counter(snapshot, &own_metrics::MALFORMED_RECORDS, &[reason.as_str()], count);
-        }
-        self.snapshot_maps(snapshot);
-        self.snapshot_process(snapshot);
-    }
-
-    fn snapshot_maps(&self, snapshot: &mut Snapshot) {
-        let capacity = |map: &str| match map {
-            "cgroups" => MAX_CGROUPS,
-            "processes" => MAX_PROCESSES,
-            "listeners" => MAX_LISTENERS,
-            _ => MAX_IGNORED_PATHS,
-        };
-        for (map, entries) in self.parts.policies.entries() {
-            gauge(snapshot, &own_metrics::MAP_ENTRIES, &[map], entries as f64);
-            gauge(snapshot, &own_metrics::MAP_CAPACITY, &[map], f64::from(capacity(map)));
-        }
-        let live = self.parts.counters.live_connections() as f64;
-        gauge(snapshot, &own_metrics::MAP_ENTRIES, &["connections"], live);
-        gauge(snapshot, &own_metrics::MAP_CAPACITY, &["connections"], f64::from(MAX_CONNECTIONS));
-        let services = self.parts.attributor.services().iter().count() as f64;
-        gauge(snapshot, &own_metrics::MAP_ENTRIES, &["services"], services);
-        gauge(snapshot, &own_metrics::MAP_CAPACITY, &["services"], f64::from(MAX_SERVICES));
-    }
-
-    fn snapshot_process(&self, snapshot: &mut Snapshot) {
-        let own = &self.parts.own;
-        gauge(snapshot, &own_metrics::QUEUE_DEPTH, &[], own.queue_depth() as f64);
-        let cpu = clock::process_cpu_ns() as f64 / 1e9;
-        counter(snapshot, &own_metrics::CPU_SECONDS, &[], cpu);
-        let resident = crate::host::process::resident_bytes() as f64;
-        gauge(snapshot, &own_metrics::RESIDENT_MEMORY, &[], resident);
-        let started = self.started_unix_ns as f64 / 1e9;
-        gauge(snapshot, &own_metrics::START_TIME, &[], started);
-        let version = env!("CARGO_PKG_VERSION");
-        let revision = option_env!("STRATA_REVISION").unwrap_or("unknown");
-        gauge(snapshot, &own_metrics::BUILD_INFO, &[version, revision, &self.kernel], 1.0);
-        let series = snapshot.workload_series() as f64;
-        gauge(snapshot, &own_metrics::SERIES, &[], series);
-        let waiting = self.series.values().filter(|entry| entry.budget.is_none()).count() as u64;
-        let over = waiting + self.parts.attributor.services().refused();
-        gauge(snapshot, &own_metrics::CONTAINERS_OVER_BUDGET, &[], over as f64);
-        for ((mode, reason), count) in self.parts.attributor.go_programs().processes() {
-            gauge(snapshot, &own_metrics::GO_PROCESSES, &[mode, reason], count as f64);
-        }
-    }
 }
 
 impl Entry {
     /// Puts the service's series into a snapshot, if it has a budget.
     fn snapshot(&mut self, index: u16, counters: &Counters, dropped: u64, to: &mut Snapshot) {
-        let Some(budget) = &mut self.budget else { return };
+        let Some(budget) = self.budget.as_mut().filter(|_| self.identity.is_known()) else {
+            return;
+        };
         self.requests.snapshot(&counters.requests(index), dropped, budget, to);
         if let Some(info) = &self.info
             && budget.has(&metrics::workload::CONTAINER_INFO)
@@ -438,8 +386,12 @@ impl Entry {
 }
 
 fn entry_of(service: &Service) -> Option<Entry> {
-    let known = service.identity.as_ref()?;
-    let identity = Identity::new(&known.namespace, &known.pod, &known.container, &known.workload);
+    let identity = Identity::unknown();
+    match &service.identity {
+        Some(known) => set_names(&identity, known),
+        None if service.may_be_named() => {}
+        None => return None,
+    }
     let info = service.info.as_ref().map(|info| {
         let uid = info.pod_uid.as_ref().map_or("", |uid| uid.as_str());
         let values = [info.container_id.as_str(), info.runtime_label(), uid];
@@ -450,10 +402,16 @@ fn entry_of(service: &Service) -> Option<Entry> {
         requests: RequestSeries::new(identity.clone()),
         calls: CallSeries::new(identity.clone()),
         taken: TakenSeries::new(identity.clone()),
-        counters: CounterSeries::new(identity),
+        counters: CounterSeries::new(identity.clone()),
+        identity,
         info,
         budget: None,
     })
+}
+
+/// Says by which names series are shown.
+fn set_names(identity: &Identity, known: &crate::attribution::identity::Identity) {
+    identity.set(&known.namespace, &known.pod, &known.container, &known.workload);
 }
 
 pub(super) fn gauge(snapshot: &mut Snapshot, metric: &'static Metric, values: &[&str], value: f64) {

@@ -113,10 +113,19 @@ impl Worker {
         self.attach_wanted();
         let has_missed = has(&wanted, Lane::Process) && !has(&before, Lane::Process);
         if is_blind || has_missed {
-            let believed = self.believed(stale);
-            let result = self.parts.attributor.rescan(&believed);
-            self.carry_out(result);
+            self.rescan(stale);
         }
+    }
+
+    /// Looks at everything again, because whom to watch is another question.
+    pub(super) fn rescan_now(&mut self) {
+        self.rescan(Vec::new());
+    }
+
+    fn rescan(&mut self, stale: Vec<(u32, u16)>) {
+        let believed = self.believed(stale);
+        let result = self.parts.attributor.rescan(&believed);
+        self.carry_out(result);
     }
 
     /// Attaches the lanes that are to be on and detaches the others.

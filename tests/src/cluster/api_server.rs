@@ -45,8 +45,12 @@ impl ApiServer {
         let command_line = std::fs::read(format!("/proc/{pid}/cmdline"))?;
         let argv = command_line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
         let argv = argv.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        sys::send_signal(pid, libc::SIGTERM)?;
-        let ended = eventually::until(PATIENCE, || sys::send_signal(pid, 0).is_err().then_some(()));
+        // It would take its time over a request to end.
+        sys::send_signal(pid, libc::SIGKILL)?;
+        // A zombie has no command line; who should wait for it may not.
+        let is_alive =
+            || std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        let ended = eventually::until(PATIENCE, || (!is_alive()).then_some(()));
         ended.with_context(|| format!("the API server {pid} does not end"))?;
         Ok(Self { argv, pid_file, is_back: false })
     }

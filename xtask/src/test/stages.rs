@@ -10,7 +10,7 @@ use super::Options;
 use super::skips::{self, Skips};
 use super::tally::{self, Tally};
 use crate::cluster::Cluster;
-use crate::{build, place, process, tidy, vm};
+use crate::{build, client, deploy, place, process, tidy, vm};
 
 /// Packages that run on the host. Every stage names all of them, or those with
 /// the most features: another choice would make cargo compile anew.
@@ -77,6 +77,14 @@ pub(super) const STAGES: &[Stage] = &[
         },
     },
     Stage {
+        name: "client",
+        what: "`kubectl strata` builds without the agent, also for other platforms",
+        has_tests: false,
+        after: None,
+        needs: Needs::Nothing,
+        run: |_| (Tally::default(), client::run().err()),
+    },
+    Stage {
         name: "clippy-bpf",
         what: "lints of the kernel programs",
         has_tests: false,
@@ -124,6 +132,19 @@ pub(super) const STAGES: &[Stage] = &[
                 tests(context, &["agent", "agent-common"], &["--doc".to_owned()], &[]);
             tally.add(&examples);
             (tally, error.or(second))
+        },
+    },
+    Stage {
+        name: "deploy",
+        what: "the chart and the manifests",
+        has_tests: true,
+        after: None,
+        needs: Needs::Nothing,
+        run: |context| {
+            let targets = [deploy::TARGET.to_owned()];
+            let mut command = test_command(context, &HOST_PACKAGES, &targets, &[]);
+            deploy::provide(&mut command);
+            tally::run(&mut command)
         },
     },
     Stage {

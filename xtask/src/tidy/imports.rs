@@ -37,6 +37,8 @@ const ROOMS: &[Room] = &[
     // A source takes its map out of what was loaded.
     room("source", &["event", "probes", "telemetry", "sys", "load"]),
     room("decode", &["probes", "event", "telemetry"]),
+    // It tells who the pods are; what follows from that is decided after it.
+    room("cluster", &["sys", "event", "telemetry"]),
     room("attribution", &["event", "config", "telemetry", "host"]),
     // Of attribution it uses the nouns, never the engine.
     room("aggregate", &["event", "probes", "metrics", "config", "telemetry", "attribution"]),
@@ -73,6 +75,8 @@ const ROOMS: &[Room] = &[
             "tap",
         ],
     ),
+    // Agents of a cluster, by another program.
+    room("kubectl", &["event", "admin", "tap", "export"]),
     room(
         "cli",
         &[
@@ -87,6 +91,7 @@ const ROOMS: &[Room] = &[
             "aggregate::histogram",
             "admin",
             "tap",
+            "kubectl",
             // Keys of a terminal are waited for.
             "sys",
         ],
@@ -104,6 +109,10 @@ struct Guest {
 const GUESTS: &[Guest] = &[
     Guest { path: "aya", rooms: &["load", "source", "host"] },
     Guest { path: "aya_obj", rooms: &["load", "host"] },
+    Guest { path: "kube", rooms: &["cluster"] },
+    Guest { path: "k8s_openapi", rooms: &["cluster"] },
+    Guest { path: "tower", rooms: &["cluster"] },
+    Guest { path: "futures", rooms: &["cluster"] },
     Guest { path: "prometheus_client", rooms: &["export"] },
     Guest { path: "opentelemetry*", rooms: &["export"] },
     Guest { path: "clap", rooms: &["cli"] },
@@ -157,7 +166,9 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Problem> {
 /// The modules of a file of the agent; none for the crate's root.
 fn module_path(inside: &str) -> Vec<&str> {
     let mut modules: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
-    if modules.last() == Some(&"mod") || matches!(modules.as_slice(), ["lib" | "main"]) {
+    if matches!(modules.as_slice(), ["lib" | "main"] | ["bin", _]) {
+        modules.clear();
+    } else if modules.last() == Some(&"mod") {
         modules.pop();
     }
     modules
@@ -255,6 +266,8 @@ mod tests {
         assert!(is_refused("agent/src/decode/mod.rs", "use aya::maps::RingBuf;"));
         assert!(!is_refused("agent/src/source/ring.rs", "use aya::maps::RingBuf;"));
         assert!(is_refused("agent/src/admin/mod.rs", "use prometheus_client::registry::Registry;"));
+        assert!(is_refused("agent/src/attribution/pods/mod.rs", "use kube::Api;"));
+        assert!(!is_refused("agent/src/cluster/watch.rs", "use kube::Api;"));
         assert!(is_refused("agent/src/admin/mod.rs", "use opentelemetry_otlp::Exporter;"));
         assert!(is_refused("agent/src/host/mod.rs", "let id = libc::getpid();"));
         assert!(is_refused("agent/src/source/ring.rs", "tokio::spawn(async {});"));

@@ -104,6 +104,7 @@ fn bless() -> anyhow::Result<()> {
             .args(["--package=agent", "--package=agent-common"])
             .env("STRATA_BLESS", "1"),
     )?;
+    crate::deploy::bless()?;
     println!("tidy: regenerated; against the index:");
     process::run(files::git(&mut Command::new("git")).args(["status", "--short", "--", "."]))
 }

@@ -3,14 +3,15 @@
 //! Separate from the server because this is what a build without an engine
 //! needs.
 
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 
-use super::{MAX_ANSWER_BYTES, Request};
+use super::{MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Request};
 use crate::export::json::{Answer, VERSION, Workloads};
 use crate::tap::query::Query;
 use crate::tap::traced::Notice;
@@ -44,6 +45,15 @@ pub enum Error {
     /// The agent closed the connection.
     #[error("the agent ended the connection")]
     Ended,
+    /// What is wanted takes more than the agent reads.
+    #[error(
+        "the targets take {bytes} bytes, more than the {MAX_REQUEST_BYTES} that an agent reads; \
+         name fewer"
+    )]
+    TooMany {
+        /// Length of the request.
+        bytes: usize,
+    },
     /// It said no.
     #[error("the agent refuses: {reason}")]
     Refused {
@@ -59,38 +69,40 @@ pub enum Error {
 }
 
 /// A connection to an agent.
-#[derive(Debug)]
 pub struct Client {
-    reader: BufReader<OwnedReadHalf>,
-    /// Closing it would tell the agent that nobody reads any more.
-    writer: OwnedWriteHalf,
+    reader: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+    /// Closing it tells the agent that nothing more is wanted; `None` after.
+    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     line: Vec<u8>,
     pid: Option<i32>,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reader: _, writer, line, pid } = self;
+        f.debug_struct("Client")
+            .field("is_open", &writer.is_some())
+            .field("unread_bytes", &line.len())
+            .field("pid", pid)
+            .finish()
+    }
+}
+
 impl Client {
-    /// Connects to the agent that listens on `path`; `None` if there is none.
-    ///
-    /// # Errors
-    ///
-    /// If there may be one, but it cannot be connected to.
-    pub async fn connect(path: &Path) -> Result<Option<Self>, Error> {
-        match UnixStream::connect(path).await {
-            Ok(stream) => Ok(Some(Self::over(stream))),
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
-                ErrorKind::PermissionDenied => Err(Error::Denied { path: path.to_owned() }),
-                _ => Err(Error::Connect { path: path.to_owned(), source: error }),
-            },
-        }
+    /// A client over a connection that is there, whatever it goes through.
+    #[must_use]
+    pub fn over_streams(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        let reader = BufReader::new(Box::new(reader) as Box<dyn AsyncRead + Send + Unpin>);
+        Self { reader, writer: Some(Box::new(writer)), line: Vec::new(), pid: None }
     }
 
-    /// A client over a connection that is there.
-    #[must_use]
-    pub fn over(stream: UnixStream) -> Self {
-        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
-        let (reader, writer) = stream.into_split();
-        Self { reader: BufReader::new(reader), writer, line: Vec::new(), pid }
+    /// The same, of an agent with this process id.
+    #[cfg(feature = "agent")]
+    pub(super) fn of_process(self, pid: Option<i32>) -> Self {
+        Self { pid, ..self }
     }
 
     /// Process id of the agent, as far as this namespace knows it.
@@ -105,7 +117,13 @@ impl Client {
     ///
     /// If the connection breaks.
     pub async fn ask(&mut self, request: &Request) -> Result<(), Error> {
-        Ok(self.writer.write_all(&request.line()).await?)
+        let line = request.line();
+        if line.len() > MAX_REQUEST_BYTES {
+            return Err(Error::TooMany { bytes: line.len() });
+        }
+        let writer = self.writer.as_mut().ok_or(Error::Ended)?;
+        writer.write_all(&line).await?;
+        Ok(writer.flush().await?)
     }
 
     /// Asks for requests as they finish, and waits until the agent says that
@@ -152,7 +170,10 @@ impl Client {
     /// Says that nothing more is wanted: a trace ends with what is there.
     pub async fn finish(&mut self) {
         // If it is broken, reading says so.
-        let _ = self.writer.shutdown().await;
+        // A pipe is closed by nothing but its end.
+        if let Some(mut writer) = self.writer.take() {
+            let _ = writer.shutdown().await;
+        }
     }
 
     /// The next line of the answer. Safe to cancel: what was read by then is

@@ -16,9 +16,16 @@
 //! from the HTTP endpoints because it answers other users: those whom the mode
 //! of a file lets in.
 
+#[cfg(feature = "agent")]
+mod asked;
+#[cfg(feature = "agent")]
 pub mod bind;
 pub mod client;
+#[cfg(feature = "agent")]
+mod connect;
+#[cfg(feature = "agent")]
 pub mod server;
+#[cfg(feature = "agent")]
 mod trace;
 
 use std::time::Duration;
@@ -54,15 +61,6 @@ pub struct Request {
     pub query: Option<Box<Query>>,
 }
 
-/// What a request line asks for.
-#[derive(Clone, Debug, PartialEq)]
-enum Asked {
-    /// Workloads, once or each interval.
-    Workloads(Option<Duration>),
-    /// Requests as they finish.
-    Trace(Box<Query>),
-}
-
 impl Request {
     /// Workloads, a line each `interval`.
     #[must_use]
@@ -86,42 +84,8 @@ impl Request {
         line.push(b'\n');
         line
     }
-
-    /// What a line asks for.
-    ///
-    /// # Errors
-    ///
-    /// Why it is refused, for who asked.
-    fn asked(line: &[u8]) -> Result<Asked, String> {
-        let request: Self = serde_json::from_slice(line)
-            .map_err(|error| format!("this is no request of version {VERSION}: {error}"))?;
-        if request.version != VERSION {
-            return Err(format!("this agent speaks version {VERSION}, not {}", request.version));
-        }
-        match (request.verb.as_str(), request.query) {
-            ("workloads", None) => {}
-            ("trace", query) if request.interval_ms.is_none() => {
-                return Ok(Asked::Trace(query.unwrap_or_default()));
-            }
-            ("workloads" | "trace", _) => {
-                return Err("`workloads` takes an `interval_ms`, `trace` a `query`".to_owned());
-            }
-            (verb, _) => {
-                let known = "this agent knows the verbs `workloads` and `trace`";
-                return Err(format!("{known}, not {verb:?}"));
-            }
-        }
-        let interval = request.interval_ms.map(Duration::from_millis);
-        match interval {
-            Some(interval) if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) => Err(format!(
-                "`interval_ms` is {} to {}",
-                MIN_INTERVAL.as_millis(),
-                MAX_INTERVAL.as_millis()
-            )),
-            interval => Ok(Asked::Workloads(interval)),
-        }
-    }
 }
 
 #[cfg(test)]
+#[cfg(feature = "agent")]
 mod tests;

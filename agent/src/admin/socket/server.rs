@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::asked::Asked;
 use super::bind::Bound;
-use super::{Asked, MAX_REQUEST_BYTES, Request, trace};
+use super::{MAX_REQUEST_BYTES, Request, trace};
 use crate::export::json::{Answer, Feed};
 use crate::tap::TapSource;
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::event::ids::{ProcessKey, Tgid};
 
+pub mod cpu_ticks;
 pub mod process;
 pub mod sockets;
 pub mod stat;

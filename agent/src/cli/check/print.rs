@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::verdict::{LaneVerdict, Verdict};
-use crate::app::examine::{Examination, GoProcess, Program};
+use crate::app::examine::{Examination, GoProcess, PodNames, Program};
 use crate::load::status::ProgramState;
 
 /// Prints sections: host, lanes, programs.
@@ -20,6 +20,13 @@ pub fn table(found: &Examination, verdict: &Verdict, out: &mut dyn Write) -> io:
     writeln!(out, "BTF      {}", yes_no(&found.btf_error))?;
     let (Ok(cgroups) | Err(cgroups)) = &found.cgroups;
     writeln!(out, "cgroups  {cgroups}")?;
+    match &found.pods {
+        PodNames::Off => writeln!(out, "pods     without names: kubernetes.node_name is not set")?,
+        PodNames::Known { node, pods } => writeln!(out, "pods     {pods} known by name on {node}")?,
+        PodNames::Missing { reason, action } => {
+            writeln!(out, "pods     without names: {reason}\n{:9}-> {action}", "")?;
+        }
+    }
     writeln!(out, "agent    {}", verdict.agent)?;
     writeln!(out)?;
     let width = found.capabilities.iter().map(|capability| capability.name.len()).max();
@@ -131,6 +138,11 @@ fn host(found: &Examination, verdict: &Verdict) -> Value {
         Ok(layout) => (Some(layout), None),
         Err(error) => (None, Some(error)),
     };
+    let (pods, pods_reason) = match &found.pods {
+        PodNames::Off => (None, "kubernetes.node_name is not set"),
+        PodNames::Known { pods, .. } => (Some(pods), ""),
+        PodNames::Missing { reason, .. } => (None, reason.as_str()),
+    };
     json!({ "host": {
         "kernel": found.kernel,
         "architecture": std::env::consts::ARCH,
@@ -140,6 +152,8 @@ fn host(found: &Examination, verdict: &Verdict) -> Value {
         "cgroups": cgroups,
         "cgroups_error": cgroups_error,
         "capabilities": capabilities,
+        "pods": pods,
+        "pods_reason": pods_reason,
         "load_error": found.programs.as_ref().err(),
         "agent_runs": found.agent.is_some(),
         "agent_pid": found.agent.flatten(),
@@ -191,6 +205,25 @@ mod tests {
         assert!(text.contains("1234"), "{text}");
         assert!(text.ends_with("The agent can run here.\n"), "{text}");
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    }
+
+    #[test]
+    fn names_of_pods_that_cannot_be_had_are_no_obstacle_and_say_what_to_do() {
+        let mut found = examined(|_| false);
+        found.pods = PodNames::Known { node: "n1".to_owned(), pods: 7 };
+        assert!(printed(&found, table).contains("pods     7 known by name on n1\n"));
+        let reason = "forbidden: no".to_owned();
+        found.pods = PodNames::Missing { reason, action: "let it list pods" };
+        let text = printed(&found, table);
+        assert!(
+            text.contains("pods     without names: forbidden: no\n         -> let it list pods\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("The agent can run here.\n"), "{text}");
+        let text = printed(&found, json);
+        let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(first["host"]["pods_reason"], "forbidden: no");
+        assert_eq!(first["host"]["pods"], Value::Null);
     }
 
     #[test]

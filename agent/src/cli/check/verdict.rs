@@ -152,7 +152,7 @@ fn version(release: &str) -> (u32, u32) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::app::examine::Capability;
+    use crate::app::examine::{Capability, PodNames};
     use crate::load::status::ProgramStatus;
     use crate::probes::ALL;
 
@@ -175,6 +175,7 @@ pub(super) mod tests {
             lanes: [true; Lane::ALL.len()],
             programs: Ok(programs.collect()),
             go: Vec::new(),
+            pods: PodNames::Off,
             agent: None,
         }
     }

@@ -78,7 +78,7 @@ fn object(row: &Row, interval_s: f64) -> Value {
         });
         classes.collect::<Vec<_>>()
     });
-    json!({
+    let mut object = json!({
         "namespace": row.identity.namespace,
         "pod": row.identity.pod,
         "container": row.identity.container,
@@ -100,7 +100,11 @@ fn object(row: &Row, interval_s: f64) -> Value {
         "parts": rates.map(|rates| seconds(&rates.parts)),
         "slow_requests_per_second": number(|rates| rates.tail.requests),
         "slow_parts": rates.map(|rates| seconds(&rates.tail.parts)),
-    })
+    });
+    if !row.identity.node.is_empty() {
+        object["node"] = json!(row.identity.node);
+    }
+    object
 }
 
 /// Seconds of every part, by its name; all of them, also those without time.

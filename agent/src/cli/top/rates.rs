@@ -44,13 +44,22 @@ pub struct Identity {
     pub workload: String,
     /// Full id of the container; empty if there is none.
     pub container_id: String,
+    /// The node that it runs on, where there are several; else empty.
+    pub node: String,
 }
 
 impl Identity {
     /// One name for people: `namespace/pod/container` in Kubernetes, elsewhere
-    /// the workload, with its container if it has one.
+    /// the workload, with its container if it has one; behind it the node.
     #[must_use]
     pub fn name(&self) -> String {
+        match self.node.as_str() {
+            "" => self.name_on_node(),
+            node => format!("{}@{node}", self.name_on_node()),
+        }
+    }
+
+    fn name_on_node(&self) -> String {
         if !self.pod.is_empty() {
             return [&*self.namespace, &*self.pod, &*self.container].join("/");
         }
@@ -263,6 +272,7 @@ fn identity(workload: &Workload) -> Identity {
         container: workload.container.clone(),
         workload: workload.workload.clone(),
         container_id: workload.container_id.clone(),
+        node: String::new(),
     }
 }
 
@@ -332,7 +342,15 @@ mod tests {
         let name = |namespace: &str, pod: &str, container: &str, workload: &str| {
             let [namespace, pod, container, workload] =
                 [namespace, pod, container, workload].map(str::to_owned);
-            Identity { namespace, pod, container, workload, container_id: String::new() }.name()
+            Identity {
+                namespace,
+                pod,
+                container,
+                workload,
+                container_id: String::new(),
+                node: String::new(),
+            }
+            .name()
         };
         assert_eq!(name("shop", "api-1", "api", "deployment/api"), "shop/api-1/api");
         assert_eq!(name("", "", "", "systemd/nginx.service"), "systemd/nginx.service");

@@ -13,7 +13,7 @@ pub(super) const SECOND_NS: u64 = 1_000_000_000;
 /// Three workloads at `at_s` seconds of an agent that started at 0. With
 /// `step` they have done `step` times: 100 requests, 10 failed, throttled and
 /// retransmitting; 100 measured and 100 lost; nothing.
-pub(super) fn sample(at_s: u64, step: u64) -> Workloads {
+pub(in crate::cli) fn sample(at_s: u64, step: u64) -> Workloads {
     let api = Workload {
         outcomes: Outcomes { exported: 100 * step, filtered: 7 * step, ..Outcomes::default() },
         requests: vec![requests("2xx", 90 * step, 0), requests("5xx", 10 * step, 10 * step)],

@@ -11,11 +11,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::draw::{FIXED_LINES, Status, Theme, draw};
 use super::rates::Sampled;
+use super::run::{keep_meant, nobody};
 use super::view::{Outcome, View};
-use super::{Error, nobody};
 use crate::admin::socket::client as wire;
 use crate::app::client::{self, Connection, Origin, Selection};
+use crate::cli::Error;
 use crate::cli::stdout::has_colour;
+use crate::cli::target::PodTargets;
 use crate::config::Config;
 use crate::export::json::Workloads;
 use crate::sys::readable::Readable;
@@ -26,11 +28,16 @@ const RETRY: Duration = Duration::from_secs(1);
 const SEEK_EVERY: u32 = 5;
 
 /// Shows the screen until the user leaves it.
-pub(super) async fn run(config: &Config, interval: Duration) -> Result<(), Error> {
-    let selection = Selection::find(config)?;
+pub(super) async fn run(
+    config: &Config,
+    pods: &PodTargets,
+    interval: Duration,
+) -> Result<(), Error> {
+    let selection = Selection::find(config, &pods.query())?;
     let connection = Connection::open(config, interval).await?;
     let mut screen = Screen {
         config,
+        pods,
         interval,
         selection,
         samples_unmatched: 0,
@@ -73,6 +80,7 @@ impl Drop for Raw {
 
 struct Screen<'a> {
     config: &'a Config,
+    pods: &'a PodTargets,
     interval: Duration,
     selection: Selection,
     samples_unmatched: u32,
@@ -126,7 +134,7 @@ impl Screen<'_> {
     /// The next sample, or an agent that came back. Safe to cancel.
     async fn next(&mut self) -> Happened {
         match &mut self.connection {
-            Some(connection) => Happened::Sample(super::next(connection, self.interval).await),
+            Some(connection) => Happened::Sample(super::run::next(connection, self.interval).await),
             None => {
                 tokio::time::sleep(RETRY).await;
                 Happened::Agent(Connection::to_agent(self.config, self.interval).await)
@@ -142,14 +150,14 @@ impl Screen<'_> {
             Some(previous) => Sampled::between(previous, &sample),
         };
         let Some(mut sampled) = sampled else { return Ok(()) };
-        match super::keep_meant(&self.selection, self.config, &sample, &mut sampled) {
+        match keep_meant(&self.selection, (self.config, self.pods), &sample, &mut sampled) {
             Ok(()) => self.samples_unmatched = 0,
             Err(Error::NoMatch { targets, there }) => {
                 self.status.nobody = format!("no workload matches {targets} yet\n{there}");
                 sampled.rows.clear();
                 self.samples_unmatched += 1;
                 if self.samples_unmatched.is_multiple_of(SEEK_EVERY) {
-                    self.selection = Selection::find(self.config)?;
+                    self.selection = Selection::find(self.config, &self.pods.query())?;
                 }
             }
             Err(error) => return Err(error),

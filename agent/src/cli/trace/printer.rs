@@ -22,13 +22,13 @@ const DEFAULT_COLUMNS: usize = 100;
 
 /// What was printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
+pub(in crate::cli) struct Summary {
     /// Requests that came.
-    pub(super) requests: u64,
+    pub(in crate::cli) requests: u64,
     /// Requests that the agent dropped.
-    pub(super) dropped: u64,
-    /// The agent said that this is all.
-    pub(super) has_ended: bool,
+    pub(in crate::cli) dropped: u64,
+    /// Agents that said that this is all.
+    pub(in crate::cli) ended: usize,
 }
 
 /// Prints to stdout until there is no more.
@@ -36,7 +36,7 @@ pub(super) struct Summary {
 /// # Errors
 ///
 /// If stdout does not take it, or a line is not understood.
-pub(super) fn run(
+pub(in crate::cli) fn run(
     mut chunks: mpsc::Receiver<Vec<u8>>,
     form: Form,
 ) -> Result<Summary, super::super::Error> {
@@ -80,7 +80,7 @@ pub(super) struct Printer {
 impl Printer {
     /// One that draws for a terminal of so many columns, or for none.
     pub(super) const fn new(form: Form, columns: Option<usize>, paint: Paint) -> Self {
-        let summary = Summary { requests: 0, dropped: 0, has_ended: false };
+        let summary = Summary { requests: 0, dropped: 0, ended: 0 };
         Self { form, columns, paint, summary, untold: 0, told: None, unseen: 0 }
     }
 
@@ -134,9 +134,9 @@ impl Printer {
             Notice::Sampling { one_in } => say(&format!(
                 "the agent is over its budget: it sends one request in {one_in} (`governor`)"
             )),
-            Notice::End { dropped, .. } => {
-                self.summary.dropped = dropped;
-                self.summary.has_ended = true;
+            Notice::End { .. } => {
+                // The notices before it have told of all that were dropped.
+                self.summary.ended += 1;
             }
         }
     }

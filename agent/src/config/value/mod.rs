@@ -18,7 +18,7 @@ pub use units::duration;
 pub(super) use glob::GlobText;
 pub(super) use scalar::{Address, Choice, Flag, Share, Whole};
 pub(super) use selector::SelectorText;
-pub(super) use text::{AbsolutePath, Maybe, Name, RequestPath};
+pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath};
 pub(super) use units::{BytesIn, DurationIn};
 
 /// A type of value. Bounds are fields of the implementing type, so that the

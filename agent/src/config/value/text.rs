@@ -39,6 +39,40 @@ impl Type for Name {
     }
 }
 
+/// The name of a node: a DNS subdomain, so that it can stand in a field selector
+/// as it is.
+pub(in crate::config) struct NodeName;
+
+/// The most bytes of a DNS subdomain, and so of a node's name.
+const MAX_SUBDOMAIN_BYTES: usize = 253;
+
+impl Type for NodeName {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Result<String, Unfit> {
+        let is_fit =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+        if text.is_empty() || !text.bytes().all(is_fit) {
+            return Err(Unfit::Form {
+                text: text.to_owned(),
+                wanted: "a node name such as node-1",
+            });
+        }
+        if text.len() > MAX_SUBDOMAIN_BYTES {
+            return Err(Unfit::Long { text: text.to_owned(), max: MAX_SUBDOMAIN_BYTES });
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn describe(&self) -> String {
+        "node name".to_owned()
+    }
+}
+
 /// A path of this file system that does not depend on a working directory.
 pub(in crate::config) struct AbsolutePath {
     /// The most that is allowed, in bytes.
@@ -140,6 +174,15 @@ mod tests {
         for text in ["", "healthz", "/a?b", "/a b", "/\u{e9}", "/a\n"] {
             assert!(matches!(RequestPath.parse(text), Err(Unfit::Form { .. })), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_node_name_cannot_widen_a_field_selector() {
+        assert_eq!(NodeName.parse("ip-10-0-0-1.eu"), Ok("ip-10-0-0-1.eu".to_owned()));
+        for text in ["", "a,metadata.name=b", "a=b", "A", "a b", "a!", "a\n", "\u{e9}"] {
+            assert!(matches!(NodeName.parse(text), Err(Unfit::Form { .. })), "{text:?}");
+        }
+        assert!(matches!(NodeName.parse(&"a".repeat(254)), Err(Unfit::Long { max: 253, .. })));
     }
 
     #[test]

@@ -6,13 +6,18 @@
 //! All values are totals since the agent started. The reader takes two lines
 //! and computes rates and quantiles of the time in between.
 
+#[cfg(feature = "agent")]
+mod feed;
+#[cfg(feature = "agent")]
 mod rows;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::channel::SnapshotSource;
+#[cfg(feature = "agent")]
+pub use feed::Feed;
+#[cfg(feature = "agent")]
 pub use rows::workloads;
 
 /// Version of the protocol. A reader refuses another; new members do not
@@ -162,29 +167,4 @@ pub struct Durations {
     pub sum_ns: u64,
     /// Index and count of each bucket that is not empty, ascending.
     pub buckets: Vec<(u16, u64)>,
-}
-
-/// What makes lines out of fresh snapshots.
-#[derive(Clone, Debug)]
-pub struct Feed(SnapshotSource);
-
-impl Feed {
-    /// A feed of the snapshots of `source`.
-    #[must_use]
-    pub const fn new(source: SnapshotSource) -> Self {
-        Self(source)
-    }
-
-    /// One line, of a snapshot taken now, or of the last one if the worker is
-    /// late.
-    pub async fn line(&self) -> Vec<u8> {
-        let workloads = workloads(&*self.0.fresh().await);
-        Answer { version: VERSION, error: None, workloads: Some(workloads) }.line()
-    }
-
-    /// Waits until the worker has seen what the kernel had when this was
-    /// called, for a bounded time.
-    pub async fn settle(&self) {
-        self.0.fresh().await;
-    }
 }
