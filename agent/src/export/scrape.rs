@@ -76,7 +76,7 @@ impl Scraper {
     /// # Errors
     ///
     /// [`Error::Busy`] if other scrapes took five seconds; else those of
-    /// [`encode`].
+    /// [`encode()`].
     pub async fn scrape(&self, accept: &str, accept_encoding: &str) -> Result<Exposition, Error> {
         let content_type = negotiate::content_type(accept);
         let is_gzip = negotiate::is_gzip_wanted(accept_encoding);

@@ -11,7 +11,7 @@ use crate::event::request::Request;
 use crate::sys::clock;
 
 /// Listeners at a time. People look at traces, one or two at a time; each may
-/// hold [`listener::MAX_QUEUED_BYTES`].
+/// hold [`MAX_QUEUED_BYTES`](super::listener::MAX_QUEUED_BYTES).
 pub(super) const MAX_LISTENERS: usize = 4;
 
 /// The worker's end: every listener.
