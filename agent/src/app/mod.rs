@@ -32,8 +32,9 @@ use engine::{Engine, Input};
 /// How long the end may take until what is left is left to the kernel.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 /// How often the configuration file is looked at. What is seen twice alike is
-/// loaded, so that the kill switch acts a second after it is written.
-const CONFIG_INTERVAL: Duration = Duration::from_millis(500);
+/// loaded, half a second after it is written; that leaves the kill switch time
+/// to detach twenty programs one by one, each of which the kernel waits for.
+const CONFIG_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The configuration of a running agent: loaded again when its file changes.
 //!
 //! Separate because it is the only part of the configuration with a state. It
-//! looks at the file when asked to, twice a second: a watch by the kernel would
+//! looks at the file when asked to, some times a second: a watch by the kernel would
 //! save nothing and miss what Kubernetes does, which swaps a link two
 //! directories up.
 
