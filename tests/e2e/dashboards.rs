@@ -249,7 +249,7 @@ fn every_panel_and_every_scaling_query_shows_something_under_load() {
         load.join().unwrap().unwrap();
         turns.join().unwrap();
     });
-    // Left without load, a share is 0; without the workload, nothing.
+    // Without the workload there is nothing, so that nobody scales in blindly.
     for (name, query) in scaling_queries() {
         let gone = query.replace(WORKLOAD, "process/none");
         assert_eq!(prometheus.scalar(&gone).unwrap(), None, "{name}");

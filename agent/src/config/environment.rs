@@ -13,6 +13,10 @@ use super::{KEYS, Problem};
 /// The variable that names the configuration file, where no flag does.
 pub const CONFIG_VARIABLE: &str = "STRATA_CONFIG";
 
+/// The variable that names the `kubectl` of `kubectl strata`: no key, but ours,
+/// and who has set it runs the other verbs in the same shell.
+pub const KUBECTL_VARIABLE: &str = "STRATA_KUBECTL";
+
 /// What all of our variables begin with.
 const PREFIX: &str = "STRATA_";
 
@@ -47,7 +51,7 @@ impl Environment {
     pub fn layer(&self) -> Layer {
         let mut layer = Layer::default();
         for (name, value) in &self.variables {
-            if name == CONFIG_VARIABLE {
+            if [CONFIG_VARIABLE, KUBECTL_VARIABLE].contains(&name.as_str()) {
                 continue;
             }
             match (KEYS.iter().find(|key| key.variable() == *name), value.to_str()) {
@@ -144,6 +148,12 @@ mod tests {
                 assert!(!is_service_link(&key.variable(), value.as_ref()), "{key:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_plugins_variable_is_no_unknown_key() {
+        let environment = Environment::new([(KUBECTL_VARIABLE.into(), "/bin/kubectl".into())]);
+        assert!(environment.layer().problems.is_empty());
     }
 
     #[test]

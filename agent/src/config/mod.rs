@@ -29,7 +29,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use environment::{CONFIG_VARIABLE, Environment};
+pub use environment::{CONFIG_VARIABLE, Environment, KUBECTL_VARIABLE};
 pub use error::{Error, Problem};
 pub use key::{Key, Topic};
 pub use overlay::{Entry, Layer, Loaded, Origin, Setting};

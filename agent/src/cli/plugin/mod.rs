@@ -23,12 +23,10 @@ use super::stdout::Stdout;
 use super::target::{Target, namespace, target};
 use super::trace::Options;
 use super::{Error, Format, Output, interval};
+use crate::config::KUBECTL_VARIABLE;
 use crate::export::json::VERSION;
 use crate::kubectl::choose::{Plan, Scope};
 use crate::kubectl::run::Kubectl;
-
-/// The variable that names another kubectl.
-const KUBECTL_VARIABLE: &str = "STRATA_KUBECTL";
 
 /// Where did each API request's time go? Asks the agents of a cluster.
 #[derive(Parser)]
