@@ -70,6 +70,13 @@ fn lanes(metrics: &Metrics, state: &str) -> Vec<String> {
         .collect()
 }
 
+/// Asserts which lanes work, a moment after the kernel shows it: what is
+/// attached changes before what is said of it.
+fn assert_works(agent: &Agent, expected: &[String]) {
+    let observe = || lanes(&agent.scrape().unwrap(), "works");
+    assert_eq!(eventually::settle(RELOAD, observe, |works| works == expected), expected);
+}
+
 fn governor(metrics: &Metrics) -> String {
     let states = metrics.select("strata_agent_governor_state", &[]);
     let current: Vec<&str> =
@@ -104,10 +111,9 @@ fn the_kill_switch_detaches_everything_within_two_seconds_and_gives_it_back() {
         let written = Instant::now();
         let left = eventually::settle(KILL_SWITCH, || links(agent.pid()), |left| *left == 0);
         assert_eq!(left, 0, "links, {:?} after it was written", written.elapsed());
-        let metrics = agent.scrape().unwrap();
-        assert_eq!(lanes(&metrics, "works"), Vec::<String>::new());
+        assert_works(&agent, &[]);
         assert_eq!(
-            metrics.value("strata_agent_lanes_held", &[("reason", "kill_switch")]),
+            agent.scrape().unwrap().value("strata_agent_lanes_held", &[("reason", "kill_switch")]),
             Some(1.0)
         );
         let off = metrics.sum(HTTP, OWN);
@@ -118,7 +124,7 @@ fn the_kill_switch_detaches_everything_within_two_seconds_and_gives_it_back() {
         assert_eq!(back, attached);
         assert_eq!(load.join().unwrap().unwrap().tally.failed, 0, "the workload notices nothing");
     });
-    assert_eq!(lanes(&agent.scrape().unwrap(), "works"), works);
+    assert_works(&agent, &works);
 
     // The load's last requests end by the sweep.
     std::thread::sleep(Duration::from_secs(3));
@@ -227,7 +233,7 @@ fn over_its_budget_it_sheds_in_order_says_so_and_keeps_the_books() {
     let state =
         eventually::settle(RELOAD, || governor(&agent.scrape().unwrap()), |state| state == "off");
     assert_eq!(state, "off");
-    assert_eq!(lanes(&agent.scrape().unwrap(), "works"), works, "everything is back");
+    assert_works(&agent, &works);
 }
 
 /// An agent whose socket stays the same from start to start.
@@ -252,12 +258,22 @@ impl Restarted {
         Metrics::parse(&http::get(self.addr, "/metrics").unwrap().text()).unwrap()
     }
 
+    /// Whether it is held, once what it says and what the kernel shows agree:
+    /// while lanes come and go, each look sees another moment.
     fn is_held(&self) -> bool {
-        let held = self.scrape().value("strata_agent_lanes_held", &[("reason", "crashes")]);
-        let has_lanes = !lanes(&self.scrape(), "works").is_empty();
-        assert_eq!(has_lanes, links(self.process.pid()) > 0);
-        assert_eq!(held, Some(f64::from(u8::from(!has_lanes))));
-        !has_lanes
+        let (is_held, has_lanes, has_links) = eventually::settle(
+            RELOAD,
+            || {
+                let metrics = self.scrape();
+                let held = metrics.value("strata_agent_lanes_held", &[("reason", "crashes")]);
+                let has_lanes = !lanes(&metrics, "works").is_empty();
+                (held == Some(1.0), has_lanes, links(self.process.pid()) > 0)
+            },
+            |(is_held, has_lanes, has_links)| is_held != has_lanes && has_lanes == has_links,
+        );
+        assert_ne!(is_held, has_lanes);
+        assert_eq!(has_lanes, has_links);
+        is_held
     }
 }
 
