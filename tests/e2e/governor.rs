@@ -116,7 +116,7 @@ fn the_kill_switch_detaches_everything_within_two_seconds_and_gives_it_back() {
             agent.scrape().unwrap().value("strata_agent_lanes_held", &[("reason", "kill_switch")]),
             Some(1.0)
         );
-        let off = metrics.sum(HTTP, OWN);
+        let off = agent.scrape().unwrap().sum(HTTP, OWN);
         std::thread::sleep(Duration::from_secs(3));
         assert_eq!(agent.scrape().unwrap().sum(HTTP, OWN), off, "nothing is counted while off");
         file.write(&config(port, "off: false\n"));

@@ -19,7 +19,7 @@ use tally::Tally;
 pub(crate) struct Options {
     /// Long tests too.
     pub(crate) is_full: bool,
-    /// A skip is a failure.
+    /// A skip is a failure, and so is a test that passed only when run again.
     pub(crate) is_strict: bool,
     /// Stages to run; empty for all.
     pub(crate) stages: Vec<String>,
@@ -116,9 +116,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         finished.push(Finished { name: stage.name, ending, took });
     }
     let skipped = skips.read()?;
-    print!("{}", summary(&finished, &skipped));
+    print!("{}", summary(&finished, &skipped, &total.flaky));
     let skips = skipped.len() as u64 + total.ignored;
-    println!("{} passed, {} failed, {skips} skipped", total.passed, total.failed);
+    let flaky = total.flaky.len();
+    println!("{} passed ({flaky} flaky), {} failed, {skips} skipped", total.passed, total.failed);
     conclude(options, &total, skips)
 }
 
@@ -144,13 +145,15 @@ fn run_stage(
 fn conclude(options: &Options, total: &Tally, skips: u64) -> anyhow::Result<()> {
     anyhow::ensure!(total.failed == 0, "{} failed", total.failed);
     anyhow::ensure!(!options.is_strict || skips == 0, "{skips} skipped, and --strict allows none");
+    let flaky = total.flaky.len();
+    anyhow::ensure!(!options.is_strict || flaky == 0, "{flaky} flaky, and --strict allows none");
     if let Some(filter) = &options.filter {
         anyhow::ensure!(total.passed > 0, "no test that ran has `{filter}` in its name");
     }
     Ok(())
 }
 
-fn summary(finished: &[Finished], skipped: &[String]) -> String {
+fn summary(finished: &[Finished], skipped: &[String], flaky: &[String]) -> String {
     let mut text = String::from("\nstage        result    took\n");
     for stage in finished {
         let ending = word(&stage.ending);
@@ -158,9 +161,10 @@ fn summary(finished: &[Finished], skipped: &[String]) -> String {
     }
     let total = finished.iter().map(|stage| stage.took).sum();
     text.push_str(&format!("{:22} {}\n", "", minutes(total)));
-    if !skipped.is_empty() {
-        text.push_str("\nskipped:\n");
-        for line in skipped {
+    let lists = [("skipped", skipped), ("flaky (failed once, passed when run again)", flaky)];
+    for (what, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        text.push_str(&format!("\n{what}:\n"));
+        for line in lines {
             text.push_str(&format!("  {line}\n"));
         }
     }

@@ -34,17 +34,25 @@ fn a_filter_leaves_out_stages_without_tests() {
 
 #[test]
 fn a_failure_fails_the_run() {
-    let total = Tally { passed: 10, failed: 1, ignored: 0 };
+    let total = Tally { passed: 10, failed: 1, ..Tally::default() };
     assert!(conclude(&Options::default(), &total, 0).is_err());
 }
 
 #[test]
 fn a_skip_fails_only_the_strict_run() {
-    let total = Tally { passed: 10, failed: 0, ignored: 0 };
+    let total = Tally { passed: 10, ..Tally::default() };
     assert!(conclude(&Options::default(), &total, 1).is_ok());
     let strict = Options { is_strict: true, ..Options::default() };
     assert!(conclude(&strict, &total, 1).is_err());
     assert!(conclude(&strict, &total, 0).is_ok());
+}
+
+#[test]
+fn a_flaky_test_fails_only_the_strict_run() {
+    let total = Tally { passed: 10, flaky: vec!["a::b".to_owned()], ..Tally::default() };
+    assert!(conclude(&Options::default(), &total, 0).is_ok());
+    let strict = Options { is_strict: true, ..Options::default() };
+    assert!(conclude(&strict, &total, 0).is_err());
 }
 
 #[test]
@@ -59,11 +67,12 @@ fn the_summary_has_each_stage_and_each_skip() {
         Finished { name: "fmt", ending: Ending::Passed, took: Duration::from_secs(6) },
         Finished { name: "unit", ending: Ending::Failed, took: Duration::from_secs(90) },
     ];
-    let text = summary(&finished, &["kernel: not root".to_owned()]);
+    let text = summary(&finished, &["kernel: not root".to_owned()], &["a::b".to_owned()]);
     assert!(text.contains("fmt          ok        0.1 min\n"), "{text}");
     assert!(text.contains("unit         FAILED    1.5 min\n"), "{text}");
     assert!(text.contains("1.6 min\n"), "{text}");
     assert!(text.contains("  kernel: not root\n"), "{text}");
+    assert!(text.contains("  a::b\n"), "{text}");
 }
 
 #[test]
