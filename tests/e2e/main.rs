@@ -49,6 +49,8 @@ mod network;
 /// The syscalls lane against calls that are known one by one.
 mod syscalls;
 
+/// Run time of Go's requests against Go's own execution trace.
+mod execution_trace;
 /// The books of time: parts and durations.
 mod layers;
 /// What the hypervisor took, against the kernel's ticks.

@@ -102,7 +102,8 @@ fn locked_build_dir(name: &str) -> anyhow::Result<(PathBuf, File)> {
 }
 
 /// `go` from `PATH`, else from where its own archive installs it.
-fn go_tool() -> PathBuf {
+#[must_use]
+pub fn go_tool() -> PathBuf {
     let usual = PathBuf::from("/usr/local/go/bin/go");
     if !crate::require::has_tool("go") && usual.is_file() { usual } else { PathBuf::from("go") }
 }

@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod cluster;
 pub mod containers;
 pub mod eventually;
+pub mod go_trace;
 pub mod http;
 pub mod io_calls;
 pub mod journal;

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/trace"
 	"syscall"
 )
 
@@ -18,8 +19,18 @@ func main() {
 	downstream := flag.String("downstream", "", "URL that /down calls")
 	redis := flag.String("redis", "", "address of the redis that /redis asks")
 	journalPath := flag.String("log", "", "file for one line per request, written at SIGTERM and on GET /flush")
+	tracePath := flag.String("trace", "", "file for the runtime's own execution trace, complete at SIGTERM")
 	flag.Parse()
 
+	if *tracePath != "" {
+		file, err := os.Create(*tracePath)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := trace.Start(file); err != nil {
+			log.Fatal(err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "goapi")
 	if err != nil {
 		log.Fatal(err)
@@ -55,6 +66,7 @@ func main() {
 	go func() { log.Fatal(http.Serve(listener, handler)) }()
 
 	<-stop
+	trace.Stop()
 	os.RemoveAll(dir)
 	if j != nil {
 		if _, err := j.flush(); err != nil {

@@ -30,6 +30,8 @@ pub struct Answer {
     pub estimated: Vec<String>,
     /// What the request rode on.
     pub unit: String,
+    /// The goroutine that read it; 0 outside Go.
+    pub goid: u64,
     /// Times that the goroutine stopped, at least.
     pub stops: u64,
     /// Where it may have run or waited.
@@ -89,6 +91,7 @@ impl Answer {
             parts,
             estimated: strings(json, "estimated"),
             unit: text(json, "unit")?,
+            goid: whole(json, "goid")?,
             stops: whole(json, "stops")?,
             zone_ns: whole(json, "zone_ns")?,
             runqueue_worst_ns: whole(json, "runqueue_worst_ns")?,
@@ -149,7 +152,7 @@ mod tests {
 
     const LINE: &str = r#"{"path":"/mutex/000123","status":200,"arrival_ns":10,"read_ns":12,
         "end_ns":110,"wall_ns":100,"parts":{"application.cpu":40,"os.cpu":1,"runtime.wait":59},
-        "estimated":["runtime.wait"],"unit":"goroutine","stops":1,"zone_ns":0,
+        "estimated":["runtime.wait"],"unit":"goroutine","goid":34,"stops":1,"zone_ns":0,
         "runqueue_worst_ns":5,"culprit":{"pid":7,"comm":"batch-7"},
         "calls":[{"peer":"127.0.0.1:80","sent_ns":1,"ready_ns":2,"retransmits":0,"loss_ns":0}]}"#;
 

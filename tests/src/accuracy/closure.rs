@@ -191,6 +191,7 @@ mod tests {
             parts,
             estimated: Vec::new(),
             unit: "thread".to_owned(),
+            goid: 0,
             stops: 0,
             zone_ns: 0,
             runqueue_worst_ns: 0,
