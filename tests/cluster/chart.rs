@@ -59,6 +59,9 @@ fn the_chart_installs_what_its_values_say_is_switched_off_and_leaves_nothing() {
     let kinds = "daemonsets,configmaps,serviceaccounts,networkpolicies,services,secrets,roles";
     let left = ["get", kinds, "-n", PLACE.namespace, "-l", RELEASE];
     assert_eq!(kubectl_json(&left).unwrap()["items"], json!([]));
-    kubectl(&["wait", "--for=delete", "pod", "--all", "-n", PLACE.namespace, "--timeout=60s"], None)
-        .unwrap();
+    kubectl(
+        &["wait", "--for=delete", "pod", "--all", "-n", PLACE.namespace, "--timeout=60s"],
+        None,
+    )
+    .unwrap();
 }

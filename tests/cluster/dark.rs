@@ -37,9 +37,8 @@ fn unjoined(metrics: &Metrics, ids: &[(String, String)]) -> BTreeMap<String, u64
 #[track_caller]
 fn assert_one_identity(metrics: &Metrics, ids: &[(String, String)]) {
     for (uid, name) in ids {
-        let by_uid = metrics.samples().iter().filter(|it| {
-            it.label("workload") == format!("pod/{uid}")
-        });
+        let by_uid =
+            metrics.samples().iter().filter(|it| it.label("workload") == format!("pod/{uid}"));
         let by_name = metrics.samples().iter().filter(|it| it.label("pod") == name);
         let (by_uid, by_name) = (by_uid.count(), by_name.count());
         assert!(by_uid == 0 || by_name == 0, "{name}: {by_uid} by uid, {by_name} by name");
@@ -189,7 +188,8 @@ fn agents_that_start_while_the_api_server_is_down_measure_and_name_what_comes_la
     expect(REQUESTS);
     for (node, ip) in &addresses {
         let metrics = scrape(ip).unwrap();
-        let errors = metrics.sum("strata_agent_metadata_errors_total", &[("reason", "unreachable")]);
+        let errors =
+            metrics.sum("strata_agent_metadata_errors_total", &[("reason", "unreachable")]);
         assert!(errors > 0.0, "{node}");
     }
 
