@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::cluster::{self, AgentPod, ApiServer, NAMESPACE, Strata, Workload, kubectl, process_of};
+use tests::cluster::{
+    self, AgentPod, Answers, ApiServer, NAMESPACE, Strata, Workload, kubectl, process_of,
+};
 use tests::metrics_text::Metrics;
 use tests::{eventually, http, require, sys};
 
@@ -18,6 +20,18 @@ const REQUESTS: u64 = 60;
 const UNNAMED: Duration = Duration::from_secs(75);
 /// The longest pause between two tries is 16 s.
 const RESUMES: Duration = Duration::from_secs(90);
+
+/// Loads every pod of an app by its own address: a service's may take its time
+/// to lead anywhere after the API server was away.
+fn load_each(workload: &Workload, app: &str) -> Vec<Answers> {
+    let pods = workload.pods(app).unwrap();
+    let answers = pods.iter().map(|pod| {
+        let answers = workload.load(&Workload::url(pod).unwrap(), REQUESTS, 60).unwrap();
+        assert_eq!(answers.failed, 0, "{answers:?}");
+        answers
+    });
+    answers.collect()
+}
 
 /// Uid and name of a pod.
 fn ids(pods: &[Value]) -> Vec<(String, String)> {
@@ -85,10 +99,7 @@ fn agents_without_rights_measure_unnamed_and_name_what_comes_once_they_have_them
     kubectl(&restart, None).unwrap();
     // Ready without names.
     strata.find_agents().unwrap();
-    for pod in &pods {
-        let answers = workload.load(&Workload::url(pod).unwrap(), REQUESTS, 60).unwrap();
-        assert_eq!(answers.failed, 0, "{answers:?}");
-    }
+    load_each(&workload, "api");
     let node_of = |uid: &str| -> String {
         let pod = pods.iter().find(|pod| pod["metadata"]["uid"] == uid).unwrap();
         pod["spec"]["nodeName"].as_str().unwrap().to_owned()
@@ -118,12 +129,9 @@ fn agents_without_rights_measure_unnamed_and_name_what_comes_once_they_have_them
     }
     // What comes now has its name; what was shown without one stays that.
     workload.serve("Deployment", "later", 2).unwrap();
-    let url = workload.expose("later").unwrap();
-    let later = workload.load(&url, 200, 100).unwrap();
-    assert_counted(&strata, &workload, "later", &[later], "deployment/later");
-    for pod in &pods {
-        workload.load(&Workload::url(pod).unwrap(), REQUESTS, 60).unwrap();
-    }
+    let later = load_each(&workload, "later");
+    assert_counted(&strata, &workload, "later", &later, "deployment/later");
+    load_each(&workload, "api");
     expect_unjoined(&strata, 2 * REQUESTS);
     for agent in strata.agents() {
         assert_one_identity(&strata.scrape(&agent.node).unwrap(), &known);
@@ -202,9 +210,8 @@ fn agents_that_start_while_the_api_server_is_down_measure_and_name_what_comes_la
     // Forwarded ports went with the API server.
     let strata = Strata::installed().unwrap();
     workload.serve("Deployment", "later", 2).unwrap();
-    let later = workload.load(&workload.expose("later").unwrap(), 200, 100).unwrap();
-    assert_eq!(later.failed, 0, "{later:?}");
-    assert_counted(&strata, &workload, "later", &[later], "deployment/later");
+    let later = load_each(&workload, "later");
+    assert_counted(&strata, &workload, "later", &later, "deployment/later");
     pods.iter().for_each(ask);
     expect(2 * REQUESTS);
     for agent in strata.agents() {
