@@ -51,7 +51,7 @@ fn an_agent_is_ready_on_every_node_with_every_lane_and_no_privilege() {
 fn the_agents_account_may_read_pods_and_nothing_else() {
     require!(cluster::is_there(), "no cluster (KUBECONFIG, STRATA_MANIFEST, STRATA_APP_IMAGE)");
     let _strata = Strata::installed().unwrap();
-    let account = &daemon_set().unwrap()["spec"]["template"]["spec"]["serviceAccountName"];
+    let account = &daemon_set(NAMESPACE).unwrap()["spec"]["template"]["spec"]["serviceAccountName"];
     let account = format!("system:serviceaccount:{NAMESPACE}:{}", account.as_str().unwrap());
     let review = serde_json::json!({
         "apiVersion": "authorization.k8s.io/v1",

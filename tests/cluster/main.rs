@@ -9,6 +9,10 @@
 /// What all agents together say of a namespace.
 mod seen;
 
+/// The chart, by Helm.
+mod chart;
+/// Agents that nobody tells the names of pods.
+mod dark;
 /// The DaemonSet, its rights, and its lanes.
 mod install;
 /// The verbs as a plugin of kubectl.
@@ -17,5 +21,11 @@ mod kubectl;
 mod lifecycle;
 /// Pods of every kind under load: names, counts, nodes.
 mod names;
+/// Agents that are replaced under load.
+mod restart;
+/// A node of an API server with thousands of pods.
+mod scale;
+/// Static, host-network, init and ephemeral: what no Deployment makes.
+mod special;
 /// The configuration of a running DaemonSet.
 mod switch;

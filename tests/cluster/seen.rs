@@ -52,6 +52,13 @@ fn requests_in(metrics: &Metrics, namespace: &str) -> Vec<(Name, u64)> {
     named.collect()
 }
 
+/// Requests of a namespace's pods that were made by a method.
+pub(crate) fn by_method(metrics: &Metrics, namespace: &str, method: &str) -> BTreeMap<String, u64> {
+    let labels = [("namespace", namespace), ("http_request_method", method)];
+    let sums = metrics.sum_by("http_server_request_duration_seconds_count", &labels, "pod");
+    sums.into_iter().map(|(pod, count)| (pod, count as u64)).collect()
+}
+
 /// Waits until the agents have counted exactly what the clients had answered,
 /// every pod once, under `container` and `workload`, by its own node's agent.
 #[track_caller]

@@ -41,11 +41,18 @@ const LOOKING: Duration = Duration::from_secs(3);
 /// Waits until an agent has its lanes held off, or not; gives when that was
 /// seen, at the latest.
 #[track_caller]
-fn awaits(strata: &Strata, agent: &AgentPod, is_off: bool) -> SystemTime {
+pub(crate) fn awaits(strata: &Strata, agent: &AgentPod, is_off: bool) -> SystemTime {
     let held = || strata.scrape(&agent.node).unwrap().sum("strata_agent_lanes_held", &[]) > 0.0;
     let seen = eventually::settle(REACHES, held, |held| *held == is_off);
     assert_eq!(seen, is_off, "{agent:?}");
     SystemTime::now()
+}
+
+/// Has the kubelet look at an agent's pod at once, not within a minute.
+pub(crate) fn poke(namespace: &str, agent: &AgentPod, word: &str) {
+    let poke = format!("strata.dev/test-poked-for={word}");
+    let args = ["annotate", "pod", &agent.pod, "-n", namespace, "--overwrite", &poke];
+    kubectl(&args, None).unwrap();
 }
 
 #[test]
@@ -60,10 +67,7 @@ fn the_kill_switch_detaches_every_agent_and_attaches_them_again() {
     for (text, is_off) in [(format!("{before}\noff: true\n"), true), (before.clone(), false)] {
         set(&map, &key, &text);
         for agent in strata.agents() {
-            // The kubelet looks at a pod that changes at once, not in a minute.
-            let poke = format!("strata.dev/test-poked-for={is_off}");
-            let args = ["annotate", "pod", &agent.pod, "-n", NAMESPACE, "--overwrite", &poke];
-            kubectl(&args, None).unwrap();
+            poke(NAMESPACE, agent, &is_off.to_string());
         }
         // All at once, so that none is looked at late.
         std::thread::scope(|scope| {

@@ -9,6 +9,8 @@
 /// Running the tools, and reading what they print.
 mod rendered;
 
+/// The examples for autoscalers.
+mod autoscaling;
 /// The chart: lints, schema, golden renders, the configuration in it.
 mod chart;
 /// The manifests beside the chart, both against the schemas of Kubernetes.

@@ -11,7 +11,7 @@ use crate::rendered::{
 };
 
 /// The oldest release that the chart admits and still has schemas, and the newest.
-const RELEASES: [&str; 2] = ["1.30", "1.37"];
+pub(crate) const RELEASES: [&str; 2] = ["1.30", "1.37"];
 
 #[test]
 fn every_object_is_valid_in_the_oldest_and_the_newest_kubernetes() {
@@ -98,7 +98,7 @@ fn assert_same(kind: &str, path: &str, chart: &Value, base: &Value) {
 }
 
 /// What kubernetes-validate has to say of the objects that are Kubernetes' own.
-fn validate(yaml: &str, release: &str) -> (bool, String) {
+pub(crate) fn validate(yaml: &str, release: &str) -> (bool, String) {
     let mut own = objects(yaml);
     own.retain(|object| object["kind"] != "PodMonitor");
     let texts: Vec<String> = own.iter().map(Value::to_string).collect();

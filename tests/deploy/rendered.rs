@@ -30,7 +30,7 @@ pub(crate) fn deploy(path: &str) -> PathBuf {
 }
 
 /// Sets of values that have a golden render: directories of `deploy/chart/tests`.
-pub(crate) const SETS: [&str; 3] = ["default", "platform", "least"];
+pub(crate) const SETS: [&str; 4] = ["default", "platform", "least", "dashboards"];
 
 /// The values of a set.
 pub(crate) fn values(set: &str) -> PathBuf {
@@ -73,6 +73,20 @@ pub(crate) fn succeed(output: Output) -> String {
 pub(crate) fn objects(yaml: &str) -> Vec<Value> {
     let all: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
     all.into_iter().filter(|object| !object.is_null()).collect()
+}
+
+/// A render without the text of dashboards, which is another file's.
+pub(crate) fn without_dashboards(yaml: &str) -> String {
+    let mut kept = String::new();
+    let mut is_within = false;
+    for line in yaml.split_inclusive('\n') {
+        is_within = is_within && (line.trim().is_empty() || line.starts_with("    "));
+        if !is_within {
+            kept.push_str(line);
+        }
+        is_within = is_within || line.trim_end().ends_with(".json: |-");
+    }
+    kept
 }
 
 /// The one object of a kind.

@@ -18,7 +18,7 @@ use tests::containers::{Ids, runc};
 use tests::load::{Call, sequential};
 use tests::process::Process;
 use tests::require::has_tool;
-use tests::workload::{Kind, Server};
+use tests::workload::{Kind, Server, Workload};
 use tests::{eventually, require, sys};
 
 /// Longer than anything here takes that ends by itself.
@@ -31,6 +31,7 @@ echo "$*" >> "$here/calls"
 if [ -f "$here/refusal" ]; then cat "$here/refusal" >&2; exit 1; fi
 while [ "$1" != get ] && [ "$1" != exec ]; do shift; done
 if [ "$1" = get ]; then
+    if [ -f "$here/login" ]; then cat "$here/login" >&2; while [ -f "$here/login" ]; do sleep 0.1; done; fi
     case "$*" in
         *app.kubernetes.io/name=strata*) cat "$here/agents.json" ;;
         *) cat "$here/pods.json" ;;
@@ -42,6 +43,7 @@ for word in "$@"; do
 done
 while [ "$1" != -- ]; do shift; done
 shift 2
+if [ -f "$here/as-it-is" ]; then exec "$(cat "$here/strata")" "$@"; fi
 exec "$(cat "$here/strata")" "$@" --socket "$socket"
 "#;
 
@@ -350,6 +352,94 @@ fn what_is_wrong_is_said_with_its_own_code() {
     let output = nodes.run(&trace);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output.stderr).contains("n3"), "{output:?}");
+    assert_eq!(nodes.left_behind(), [""; 0]);
+}
+
+#[test]
+fn what_a_login_prints_reaches_the_user_while_it_waits() {
+    require!(can_run(), "runc or Go is not installed");
+    let nodes = Nodes::start();
+    let login = "To sign in, open https://example.com/device and enter AB-12\n";
+    nodes.write("login", login);
+    let mut command = nodes.plugin(&["check", "--node", "n1"]);
+    let mut check = Process::spawn(&mut command, nodes.dir.path(), "check").unwrap();
+    let said = eventually::settle(LIMIT, || check.stderr(), |said| said.contains("AB-12"));
+    assert!(said.contains(login), "{said}");
+    assert!(check.try_wait().is_none(), "it waits for the user");
+    fs::remove_file(nodes.path("login")).unwrap();
+    let status = check.wait(LIMIT).and_then(|status| status.code());
+    assert_eq!(status, Some(0), "{}", check.stderr());
+}
+
+#[test]
+fn agents_are_reached_by_what_they_were_started_with() {
+    require!(can_run(), "runc or Go is not installed");
+    let nodes = Nodes::start();
+    // Their socket stands in a file that only their own arguments name.
+    nodes.write("as-it-is", "");
+    let agents = nodes.agents.iter().enumerate().map(|(at, agent)| {
+        let file = format!("strata-{at}.yaml");
+        nodes.write(&file, &format!("socket: {}\n", agent.socket().display()));
+        let mut pod =
+            pod("strata", &format!("strata-{}", at + 1), &format!("n{}", at + 1), &Ids::unique());
+        let args = json!(["agent", "--config", nodes.path(&file)]);
+        pod["spec"]["containers"] = json!([{"name": "strata", "args": args}]);
+        pod
+    });
+    nodes.write("agents.json", &list(agents.collect()));
+    let output = nodes.run(&["top", "-A", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let rows = objects(&text(&output.stdout));
+    let expected = BTreeMap::from([(short(&nodes, 0), 1), (short(&nodes, 1), 1)]);
+    assert_eq!(by_container(&rows), expected);
+    let output = nodes.run(&["check", "--node", "n1"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let calls = fs::read_to_string(nodes.path("calls")).unwrap();
+    let check = calls.lines().find(|call| call.contains("/strata check")).unwrap();
+    assert!(check.contains("strata-0.yaml"), "{check}");
+}
+
+#[test]
+fn what_runs_outside_of_pods_is_shown_only_if_it_is_asked_for() {
+    require!(can_run(), "runc or Go is not installed");
+    let mut nodes = Nodes::start();
+    let server = Workload::start(Kind::Go).unwrap();
+    let port = server.addr().port().to_string();
+    nodes.agents[0] = Agent::start(&["--port", &port]).unwrap();
+    nodes.write("socket-of-strata-1", &nodes.agents[0].socket().display().to_string());
+    let rows = |args: &[&str]| {
+        let output = nodes.run(&[&["top", "-A", "-o", "json"], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        objects(&text(&output.stdout))
+    };
+    // Named once it has had a request.
+    let is_outside = |row: &Value| !row["workload"].as_str().unwrap().starts_with("pod/");
+    let outside = || {
+        sequential::run(server.addr(), &[Call::get("/hello")], 5, true).unwrap();
+        rows(&["--host"]).iter().filter(|row| is_outside(row)).count()
+    };
+    assert_eq!(eventually::settle(LIMIT, outside, |count| *count == 1), 1);
+    assert_eq!(by_container(&rows(&[])), BTreeMap::from([(short(&nodes, 1), 1)]));
+}
+
+#[test]
+fn a_trace_that_runs_has_the_pods_that_come_later_on_another_node() {
+    require!(can_run(), "runc or Go is not installed");
+    let nodes = Nodes::start();
+    let both = fs::read_to_string(nodes.path("pods.json")).unwrap();
+    let first = pod("shop", "api-1", "n1", nodes.containers[0].ids());
+    nodes.write("pods.json", &list(vec![first]));
+    let mut trace = nodes.trace(&["deploy/api", "-n", "shop", "-o", "json"]);
+    nodes.load(5);
+    nodes.write("pods.json", &both);
+    let said = eventually::settle(LIMIT, || trace.stderr(), |said| said.contains("node n2"));
+    assert!(said.contains("tracing on node n2 from now on"), "{said}");
+    nodes.load(5);
+    sys::send_signal(trace.pid(), libc::SIGINT).unwrap();
+    let status = trace.wait(LIMIT).and_then(|status| status.code());
+    assert_eq!(status, Some(0), "{}", trace.stderr());
+    let expected = BTreeMap::from([(short(&nodes, 0), 10), (short(&nodes, 1), 5)]);
+    assert_eq!(by_container(&objects(&trace.stdout())), expected);
     assert_eq!(nodes.left_behind(), [""; 0]);
 }
 

@@ -1,4 +1,4 @@
-//! A minimal HTTP GET, for `/metrics`, `/readyz` and Prometheus' API.
+//! Minimal HTTP, for `/metrics`, `/readyz` and the APIs of Prometheus and Kubernetes.
 //!
 //! Separate from `load`, whose clients are part of what is measured.
 
@@ -53,16 +53,38 @@ pub fn get_with(
     path: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<Response> {
+    ask(addr, "GET", path, headers, "")
+}
+
+/// Sends JSON to `path`, as [`get`] asks.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(addr: SocketAddr, path: &str, json: &str) -> anyhow::Result<Response> {
+    ask(addr, "POST", path, &[("Content-Type", "application/json")], json)
+}
+
+fn ask(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> anyhow::Result<Response> {
     let limit = Duration::from_secs(10);
     let mut stream = TcpStream::connect_timeout(&addr, limit)
         .with_context(|| format!("connecting to {addr}"))?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
     request.push_str("\r\n");
+    request.push_str(body);
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).with_context(|| format!("reading http://{addr}{path}"))?;

@@ -24,7 +24,7 @@ use crate::export::scrape::Scraper;
 use crate::host::capabilities;
 use crate::load::globals::Facts;
 use crate::load::{self, Options};
-use crate::sys::clock;
+use crate::sys::{clock, heap};
 use crate::telemetry::Own;
 use crate::telemetry::starts::Starts;
 use engine::{Engine, Input};
@@ -35,6 +35,10 @@ const STOP_WAIT: Duration = Duration::from_secs(3);
 /// loaded, half a second after it is written; that leaves the kill switch time
 /// to detach twenty programs one by one, each of which the kernel waits for.
 const CONFIG_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the start may take until most of it is over.
+const START_TAKES: Duration = Duration::from_secs(5);
+/// How often memory is given back after that.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why the agent could not start.
 #[derive(Debug, thiserror::Error)]
@@ -156,11 +160,13 @@ async fn serve(config: &Config, sources: Sources) -> Result<(), Error> {
         socket::server::Limits::default(),
         until(stopping),
     ));
+    let heap = tokio::task::spawn_local(give_back_memory());
     tracing::info!(address = %config.listen, socket = %config.socket.display(), "serving");
 
     wait_for_signal().await.map_err(Error::Runtime)?;
     tracing::info!("stopping");
     let _ = stop.send(true);
+    heap.abort();
     let _ = tokio::time::timeout(STOP_WAIT, async {
         // It holds an end of the queue that the engine's end waits for.
         let _ = reload.await;
@@ -171,6 +177,18 @@ async fn serve(config: &Config, sources: Sources) -> Result<(), Error> {
     .await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Gives memory back that is free: first what the start took (the kernel's
+/// types are read, the pods listed), then what lanes took that came back.
+async fn give_back_memory() {
+    tokio::time::sleep(START_TAKES).await;
+    let mut ticks = tokio::time::interval(MEMORY_INTERVAL);
+    loop {
+        // The first one is at once.
+        ticks.tick().await;
+        heap::give_back();
+    }
 }
 
 fn has_privileges() -> Result<(), Error> {

@@ -27,6 +27,8 @@ pub struct Scope {
     pub namespace: Option<String>,
     /// Every namespace.
     pub is_everywhere: bool,
+    /// With every namespace: what runs outside of pods too.
+    pub has_hosts: bool,
     /// Only pods with these labels.
     pub selector: Option<String>,
     /// Only these nodes.
@@ -90,6 +92,8 @@ pub struct AgentPod {
     pub name: String,
     /// Its node.
     pub node: String,
+    /// What it was started with behind the verb: where its configuration is.
+    pub arguments: Vec<String>,
 }
 
 /// One agent and what it is asked for.
@@ -152,6 +156,7 @@ pub fn agents(pods: &[Pod]) -> BTreeMap<String, AgentPod> {
         namespace: pod.namespace.clone(),
         name: pod.name.clone(),
         node: pod.node.clone(),
+        arguments: pod.agent_arguments.clone(),
     };
     running.into_iter().map(|pod| (pod.node.clone(), agent(pod))).collect()
 }
@@ -198,7 +203,10 @@ pub fn planned(
 }
 
 fn asked(scope: &Scope, found: Option<&[Pod]>, node: &str, agent: AgentPod) -> Asked {
-    let Some(found) = found else { return Asked { agent, ..Asked::default() } };
+    let Some(found) = found else {
+        let targets = Targets { in_pods: !scope.has_hosts, ..Targets::default() };
+        return Asked { agent, targets, ..Asked::default() };
+    };
     let here = || found.iter().filter(|pod| pod.node == node);
     let mut targets = Targets {
         // An agent without names, and a static pod, are found by one of them.
@@ -251,6 +259,7 @@ mod tests {
             is_ready: true,
             workload: workload.to_owned(),
             container_ids: vec![format!("id-{name}")],
+            agent_arguments: Vec::new(),
         }
     }
 
@@ -294,6 +303,10 @@ mod tests {
     fn everywhere_every_agent_is_asked_for_everything() {
         let plan = planned(&Scope::default(), None, some_agents(), "strata").unwrap();
         assert_eq!(nodes(&plan), ["n1", "n2"]);
+        let every_pod = Targets { in_pods: true, ..Targets::default() };
+        assert!(plan.asked.iter().all(|asked| asked.targets == every_pod));
+        let scope = Scope { has_hosts: true, ..Scope::default() };
+        let plan = planned(&scope, None, some_agents(), "strata").unwrap();
         assert!(plan.asked.iter().all(|asked| asked.targets == Targets::default()));
         let scope = Scope { nodes: vec!["n2".to_owned()], ..Scope::default() };
         assert_eq!(nodes(&planned(&scope, None, some_agents(), "strata").unwrap()), ["n2"]);

@@ -13,6 +13,7 @@ pub mod choose;
 mod error;
 pub mod pods;
 pub mod run;
+mod said;
 pub mod stream;
 
 pub use error::Error;

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::Error;
+use super::run::CONTAINER;
 use crate::event::owner;
 use crate::event::pod::{Owner, Pod as Owned};
 
@@ -32,6 +33,8 @@ pub struct Pod {
     pub workload: String,
     /// Ids of its containers, without the runtime's name.
     pub container_ids: Vec<String>,
+    /// Of an agent: what it was started with behind its verb.
+    pub agent_arguments: Vec<String>,
 }
 
 impl Pod {
@@ -72,7 +75,17 @@ fn pod(value: &Value) -> Pod {
             .any(|condition| condition["status"] == "True"),
         workload: workload(metadata),
         container_ids: ids.map(|(_, id)| id.to_owned()).collect(),
+        agent_arguments: agent_arguments(&value["spec"]),
     }
+}
+
+fn agent_arguments(spec: &Value) -> Vec<String> {
+    let containers = spec["containers"].as_array().into_iter().flatten();
+    let mut agents = containers.filter(|container| container["name"] == CONTAINER);
+    let arguments = agents.next().and_then(|container| container["args"].as_array());
+    let mut arguments = arguments.into_iter().flatten().map(text);
+    // Another verb's would be another's.
+    if arguments.next().as_deref() == Some("agent") { arguments.collect() } else { Vec::new() }
 }
 
 /// By the same rule as the agent's.
@@ -133,12 +146,24 @@ mod tests {
             is_ready: true,
             workload: "deployment/api".to_owned(),
             container_ids: vec!["abc".to_owned(), "def".to_owned()],
+            agent_arguments: Vec::new(),
         };
         assert_eq!(one, [expected]);
         let list = json!({"kind": "List", "items": [api(), api()]});
         assert_eq!(parse(list.to_string().as_bytes()).unwrap().len(), 2);
         assert_eq!(parse(br#"{"items": []}"#).unwrap(), []);
         assert!(parse(b"no resources").is_err());
+    }
+
+    #[test]
+    fn an_agents_arguments_are_those_behind_its_verb() {
+        let of = |name: &str, args: Value| {
+            agent_arguments(&json!({"containers": [{"name": name, "args": args}]}))
+        };
+        assert_eq!(of("strata", json!(["agent", "--config", "/c.yaml"])), ["--config", "/c.yaml"]);
+        assert_eq!(of("strata", json!(["check", "--config", "/c.yaml"])), [""; 0]);
+        assert_eq!(of("proxy", json!(["agent", "--x"])), [""; 0]);
+        assert_eq!(agent_arguments(&json!({})), [""; 0]);
     }
 
     #[test]

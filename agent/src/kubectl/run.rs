@@ -11,9 +11,10 @@ use tokio::process::{Child, Command};
 
 use super::Error;
 use super::choose::AgentPod;
+use super::said::{self, Said};
 
 /// The container of the agent in its pod, and its program.
-const CONTAINER: &str = "strata";
+pub(super) const CONTAINER: &str = "strata";
 
 /// The user's `kubectl`, with what the user told it.
 #[derive(Clone, Debug)]
@@ -52,21 +53,30 @@ impl Kubectl {
     pub async fn get(&self, arguments: &[String]) -> Result<Vec<u8>, Error> {
         let mut command = self.command();
         command.arg("get").args(arguments).stdin(Stdio::inherit());
-        let output = command.output().await.map_err(|error| self.not_run(error))?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| self.not_run(error))?;
+        let said = child.stderr.take().map(Said::follow);
+        let output = child.wait_with_output().await.map_err(|error| self.not_run(error))?;
+        let rest = match said {
+            Some(said) => said.rest().await,
+            None => Vec::new(),
+        };
         if output.status.success() {
+            said::show(&rest);
             return Ok(output.stdout);
         }
-        Err(Error::of_failure("get", &String::from_utf8_lossy(&output.stderr)))
+        Err(Error::of_failure("get", &String::from_utf8_lossy(&rest)))
     }
 
-    /// Runs a verb of `strata` in an agent's pod, its output the user's.
+    /// Runs a verb of `strata` in an agent's pod, with the agent's own
+    /// configuration, its output the user's.
     ///
     /// # Errors
     ///
     /// If kubectl cannot be run.
     pub async fn show(&self, agent: &AgentPod, verb: &[&str]) -> Result<ExitStatus, Error> {
         let mut command = self.exec(agent, &[]);
-        command.args(verb).stdin(Stdio::null());
+        command.args(verb).args(&agent.arguments).stdin(Stdio::null());
         command.status().await.map_err(|error| self.not_run(error))
     }
 
@@ -81,9 +91,10 @@ impl Kubectl {
     pub fn relay(&self, agent: &AgentPod, socket: Option<&str>) -> Result<Child, Error> {
         let mut command = self.exec(agent, &["-i"]);
         command.arg("relay");
-        if let Some(socket) = socket {
-            command.args(["--socket", socket]);
-        }
+        match socket {
+            Some(socket) => command.args(["--socket", socket]),
+            None => command.args(&agent.arguments),
+        };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         command.process_group(0);

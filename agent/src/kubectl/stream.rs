@@ -5,21 +5,17 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
 use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::Error;
 use super::choose::AgentPod;
 use super::run::Kubectl;
+use super::said::Said;
 use crate::admin::socket::client::{self, Client};
 
 /// How long kubectl may take to end once its input is closed.
 const END_WAIT: Duration = Duration::from_secs(3);
-/// How long what it said is waited for.
-const SAID_WAIT: Duration = Duration::from_millis(500);
-/// Bytes of that, at most.
-const MAX_SAID_BYTES: u64 = 4 << 10;
 
 /// The process; its input and output belong to the [`Client`].
 #[derive(Debug)]
@@ -27,6 +23,7 @@ pub struct Stream {
     /// The node.
     pub node: String,
     child: Child,
+    said: Option<Said>,
 }
 
 impl Stream {
@@ -45,17 +42,16 @@ impl Stream {
             return Err(Error::Run(std::io::Error::other("it has no pipes")));
         };
         let client = Client::over_streams(output, input);
-        Ok((Self { node: agent.node.clone(), child }, client))
+        let said = child.stderr.take().map(Said::follow);
+        Ok((Self { node: agent.node.clone(), child, said }, client))
     }
 
     /// Why the client failed, with what was said beside it.
     pub async fn explain(&mut self, error: client::Error) -> Error {
-        let mut said = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let mut bounded = stderr.take(MAX_SAID_BYTES);
-            // What had come by then is enough.
-            let _ = timeout(SAID_WAIT, bounded.read_to_end(&mut said)).await;
-        }
+        let said = match self.said.take() {
+            Some(said) => said.rest().await,
+            None => Vec::new(),
+        };
         Error::of_stream(self.node.clone(), error, &String::from_utf8_lossy(&said))
     }
 

@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod heap;
 pub mod mapping;
 pub mod readable;
 pub mod uprobe;

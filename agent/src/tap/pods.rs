@@ -14,6 +14,8 @@ pub struct Pods {
     uids: Vec<String>,
     /// Namespace, if one is named, and label.
     workloads: Vec<(Option<String>, String)>,
+    /// Nothing outside of pods.
+    in_pods: bool,
 }
 
 impl Pods {
@@ -38,12 +40,17 @@ impl Pods {
             names: targets.pods.iter().map(name).collect::<Result<_, Unfit>>()?,
             uids: targets.pod_uids.clone(),
             workloads: targets.pod_workloads.iter().map(workload).collect(),
+            in_pods: targets.in_pods,
         })
     }
 
-    /// Whether no pod is named: everything is meant.
+    /// Whether everything is meant, in pods and outside.
     #[must_use]
     pub const fn is_all(&self) -> bool {
+        !self.in_pods && self.is_nobody_named()
+    }
+
+    const fn is_nobody_named(&self) -> bool {
         self.names.is_empty() && self.uids.is_empty() && self.workloads.is_empty()
     }
 
@@ -52,7 +59,9 @@ impl Pods {
     #[must_use]
     pub fn has(&self, namespace: &str, pod: &str, workload: &str, uid: &str) -> bool {
         let is_in = |wanted: &Option<String>| wanted.as_deref().is_none_or(|it| it == namespace);
-        self.is_all()
+        // One whose name is not known has its uid for a label.
+        let is_pod = || !pod.is_empty() || !uid.is_empty() || workload.starts_with("pod/");
+        (self.is_nobody_named() && (!self.in_pods || is_pod()))
             || (!uid.is_empty() && self.uids.iter().any(|wanted| wanted == uid))
             || (!pod.is_empty()
                 && (self.names.iter().any(|(within, name)| {
@@ -85,6 +94,17 @@ mod tests {
         assert!(pods(&[], &[], &[]).has("", "", "process/api", ""));
         assert!(!pods(&["*"], &[], &[]).has("", "", "process/api", ""));
         assert!(!pods(&[], &[""], &[]).has("", "", "process/api", ""));
+    }
+
+    #[test]
+    fn every_pod_means_nothing_outside_of_pods() {
+        let pods = Pods::new(&Targets { in_pods: true, ..Targets::default() }).unwrap();
+        assert!(!pods.is_all());
+        assert!(
+            !pods.has("", "", "process/api", "") && !pods.has("", "", "systemd/ssh.service", "")
+        );
+        assert!(pods.has("shop", "api-1", "deployment/api", "u1"));
+        assert!(pods.has("", "", "pod/u1", "") && pods.has("", "", "", "u1"));
     }
 
     #[test]

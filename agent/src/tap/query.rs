@@ -51,6 +51,9 @@ pub struct Targets {
     /// `shop/deployment/api`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pod_workloads: Vec<String>,
+    /// Only what runs in pods, whatever their names.
+    #[serde(skip_serializing_if = "is_false")]
+    pub in_pods: bool,
     /// Patterns for containers.
     pub containers: Vec<String>,
     /// Full ids of containers.
@@ -61,6 +64,11 @@ pub struct Targets {
     pub pids: Vec<u32>,
     /// Ports of the service.
     pub ports: Vec<u16>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Targets {

@@ -10,17 +10,23 @@
 //! | `STRATA_MANIFEST` | what installs strata, as the chart renders it |
 //! | `STRATA_APP_IMAGE` | an image of `tests/apps/podapp` that its nodes have |
 //! | `STRATA_API_SERVER_PID_FILE` | the API server's process, where a test may stop it |
+//! | `STRATA_HELM`, `STRATA_IMAGE` | Helm, and the agent's image as its nodes have it |
+//! | `STRATA_STATIC_PODS` | a node and the directory of its kubelet's static pods, `node1:/path` |
 
 mod api_server;
+mod chart;
 mod forward;
 mod kubectl;
 mod strata;
 mod workload;
 
 pub use api_server::ApiServer;
+pub use chart::Chart;
 pub use forward::Forward;
 pub use kubectl::{kubectl, kubectl_json, succeeds};
-pub use strata::{AgentPod, NAMESPACE, Strata, config_reached, daemon_set};
+pub use strata::{
+    AgentPod, MANIFEST, NAMESPACE, Place, Strata, config_reached, daemon_set, process_of,
+};
 pub use workload::{Answers, Workload};
 
 /// Whether a cluster to test on was named.

@@ -14,25 +14,40 @@ use crate::{eventually, http};
 
 /// The namespace that the manifest makes.
 pub const NAMESPACE: &str = "strata";
+/// Where the manifest puts the agents.
+pub const MANIFEST: Place = Place { namespace: NAMESPACE, port: 9464 };
 /// Selects the agent's pods.
 const AGENTS: &str = "app.kubernetes.io/name=strata,app.kubernetes.io/component=agent";
-/// The agent's port in the pod.
-const PORT: u16 = 9464;
 /// How long a roll-out may take.
 const READY: &str = "--timeout=120s";
+
+/// Where agents are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Their namespace.
+    pub namespace: &'static str,
+    /// Their port in the pod.
+    pub port: u16,
+}
 
 /// An agent's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
     /// Its name.
     pub pod: String,
+    /// Its uid.
+    pub uid: String,
     /// The node that it runs on.
     pub node: String,
+    /// When it became ready, as the API server writes times: to the second.
+    /// Empty while it is not.
+    pub ready_since: String,
 }
 
 /// Strata, installed and ready on every node.
 #[derive(Debug)]
 pub struct Strata {
+    place: Place,
     agents: Vec<(AgentPod, Forward)>,
 }
 
@@ -43,12 +58,28 @@ impl Strata {
     /// # Errors
     /// When the manifest is refused, or an agent does not get ready in time.
     pub fn installed() -> anyhow::Result<Self> {
-        let manifest = std::env::var("STRATA_MANIFEST").context("STRATA_MANIFEST is not set")?;
-        kubectl(&["apply", "-f", &manifest], None)?;
-        rolled_out()?;
-        let mut strata = Self { agents: Vec::new() };
+        kubectl(&["apply", "-f", &manifest()?], None)?;
+        Self::at(MANIFEST)
+    }
+
+    /// Waits until an agent is ready on every node, whoever installed them.
+    ///
+    /// # Errors
+    /// When one does not get ready in time.
+    pub fn at(place: Place) -> anyhow::Result<Self> {
+        let mut strata = Self { place, agents: Vec::new() };
         strata.find_agents()?;
         Ok(strata)
+    }
+
+    /// Deletes what the manifest makes, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When that does not happen in time.
+    pub fn uninstalled() -> anyhow::Result<()> {
+        let delete = ["delete", "--ignore-not-found", "--timeout=120s", "-f", &manifest()?];
+        // Without the limit of one request: it waits for the pods' end.
+        kubectl(&[&["--request-timeout=0"], &delete[..]].concat(), None).map(drop)
     }
 
     /// Waits until the DaemonSet is rolled out and looks its pods up again.
@@ -56,10 +87,10 @@ impl Strata {
     /// # Errors
     /// When they do not get ready in time.
     pub fn find_agents(&mut self) -> anyhow::Result<()> {
-        rolled_out()?;
+        rolled_out(self.place.namespace)?;
         self.agents.clear();
-        for agent in agents()? {
-            let forward = Forward::start(NAMESPACE, &agent.pod, PORT)?;
+        for agent in agents(self.place.namespace)? {
+            let forward = Forward::start(self.place.namespace, &agent.pod, self.place.port)?;
             self.agents.push((agent, forward));
         }
         ensure!(!self.agents.is_empty(), "no agent's pod is there");
@@ -84,36 +115,41 @@ impl Strata {
     }
 }
 
+fn manifest() -> anyhow::Result<String> {
+    std::env::var("STRATA_MANIFEST").context("STRATA_MANIFEST is not set")
+}
+
 /// When the configuration that an agent has now reached its pod: the kubelet
 /// puts a link in place. `None` if the agent does not run on this machine.
 ///
 /// # Errors
-/// When the pod cannot be looked up.
+/// When the link cannot be looked at.
 pub fn config_reached(agent: &AgentPod) -> anyhow::Result<Option<SystemTime>> {
-    let pod = kubectl_json(&["get", "pod", &agent.pod, "-n", NAMESPACE])?;
-    let uid = pod["metadata"]["uid"].as_str().context("a pod without a uid")?;
-    let uids = [uid.to_owned(), uid.replace('-', "_")];
-    for entry in std::fs::read_dir("/proc").context("reading /proc")?.flatten() {
-        let is_agents = std::fs::read_to_string(entry.path().join("comm"))
-            .is_ok_and(|comm| comm.trim_end() == "strata");
-        let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        if is_agents && uids.iter().any(|uid| cgroup.contains(uid)) {
-            let link = entry.path().join("root/etc/strata/..data");
-            let link = std::fs::symlink_metadata(&link)
-                .with_context(|| format!("looking at {}", link.display()))?;
-            return Ok(Some(link.modified()?));
-        }
-    }
-    Ok(None)
+    let Some(pid) = process_of(agent) else { return Ok(None) };
+    let link = format!("/proc/{pid}/root/etc/strata/..data");
+    let link = std::fs::symlink_metadata(&link).with_context(|| format!("looking at {link}"))?;
+    Ok(Some(link.modified()?))
 }
 
-fn rolled_out() -> anyhow::Result<()> {
-    let daemon_set = daemon_set()?;
+/// The process of an agent. `None` if it does not run, or not on this machine.
+#[must_use]
+pub fn process_of(agent: &AgentPod) -> Option<u32> {
+    let uids = [agent.uid.clone(), agent.uid.replace('-', "_")];
+    let is_agents = |pid: &u32| {
+        let of = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        of("comm").trim_end() == "strata" && uids.iter().any(|uid| of("cgroup").contains(uid))
+    };
+    let entries = std::fs::read_dir("/proc").ok()?.flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_agents)
+}
+
+fn rolled_out(namespace: &str) -> anyhow::Result<()> {
+    let daemon_set = daemon_set(namespace)?;
     let name = daemon_set["metadata"]["name"].as_str().unwrap_or_default();
-    let status = ["rollout", "status", "-n", NAMESPACE, &format!("daemonset/{name}"), READY];
+    let status = ["rollout", "status", "-n", namespace, &format!("daemonset/{name}"), READY];
     let Err(error) = kubectl(&status, None) else { return Ok(()) };
-    let pods = kubectl(&["describe", "pods", "-n", NAMESPACE, "-l", AGENTS], None)?;
-    let logs = kubectl(&["logs", "-n", NAMESPACE, "-l", AGENTS, "--tail=20"], None);
+    let pods = kubectl(&["describe", "pods", "-n", namespace, "-l", AGENTS], None)?;
+    let logs = kubectl(&["logs", "-n", namespace, "-l", AGENTS, "--tail=20"], None);
     Err(error.context(format!("{pods}\n{}", logs.unwrap_or_else(|error| error.to_string()))))
 }
 
@@ -121,27 +157,36 @@ fn rolled_out() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When there is not exactly one.
-pub fn daemon_set() -> anyhow::Result<Value> {
-    let list = kubectl_json(&["get", "daemonsets", "-n", NAMESPACE, "-l", AGENTS])?;
+pub fn daemon_set(namespace: &str) -> anyhow::Result<Value> {
+    let list = kubectl_json(&["get", "daemonsets", "-n", namespace, "-l", AGENTS])?;
     let items = list["items"].as_array().context("a list without items")?;
     let [daemon_set] = &items[..] else { anyhow::bail!("{} DaemonSets", items.len()) };
     Ok(daemon_set.clone())
 }
 
-fn agents() -> anyhow::Result<Vec<AgentPod>> {
+fn agents(namespace: &str) -> anyhow::Result<Vec<AgentPod>> {
     let running = |list: &Value| -> Option<Vec<AgentPod>> {
         let pods = list["items"].as_array()?.iter();
         // One that is being replaced counts no longer.
         let pods = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
         let text = |value: &Value| value.as_str().map(str::to_owned);
         pods.map(|pod| {
-            let (pod, node) = (text(&pod["metadata"]["name"])?, text(&pod["spec"]["nodeName"])?);
-            Some(AgentPod { pod, node })
+            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            let mut is_ready = conditions
+                .filter(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+            Some(AgentPod {
+                pod: text(&pod["metadata"]["name"])?,
+                uid: text(&pod["metadata"]["uid"])?,
+                node: text(&pod["spec"]["nodeName"])?,
+                ready_since: is_ready
+                    .find_map(|condition| text(&condition["lastTransitionTime"]))
+                    .unwrap_or_default(),
+            })
         })
         .collect()
     };
     let found = eventually::until(Duration::from_secs(10), || {
-        running(&kubectl_json(&["get", "pods", "-n", NAMESPACE, "-l", AGENTS]).ok()?)
+        running(&kubectl_json(&["get", "pods", "-n", namespace, "-l", AGENTS]).ok()?)
     });
     let mut agents = found.context("an agent's pod has no node")?;
     agents.sort_by(|a, b| a.node.cmp(&b.node));

@@ -84,6 +84,12 @@ impl Workload {
         json!({"name": name, "image": self.image, "imagePullPolicy": "IfNotPresent", "args": args})
     }
 
+    /// The image of the app.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
     /// A pod with one container of its own name; `more` is laid over its spec.
     #[must_use]
     pub fn pod(&self, name: &str, args: &[&str], more: &Value) -> Value {
@@ -198,9 +204,24 @@ impl Workload {
     /// # Errors
     /// When it cannot be run.
     pub fn load(&self, url: &str, count: u64, rate: u64) -> anyhow::Result<Answers> {
+        self.load_by("POST", url, count, rate)
+    }
+
+    /// [`Workload::load`] by another method than `POST`, which tells the
+    /// requests of one load from those of another.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn load_by(
+        &self,
+        method: &str,
+        url: &str,
+        count: u64,
+        rate: u64,
+    ) -> anyhow::Result<Answers> {
         let (count, rate) = (count.to_string(), rate.to_string());
-        let text =
-            self.kubectl(&["exec", "client", "--", "/podapp", "load", url, &count, &rate])?;
+        let load = ["exec", "client", "--", "/podapp", "load", url, &count, &rate, method];
+        let text = self.kubectl(&load)?;
         let seen: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
         let number = |value: &Value| value.as_u64().with_context(|| text.clone());
         let answers = seen["answers"].as_object().with_context(|| text.clone())?;

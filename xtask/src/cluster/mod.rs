@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::janitor::Janitor;
-use crate::{image, place, process};
+use crate::{deploy, image, place, process};
 use lab::Lab;
 
 /// Names a cluster that is there; then the images have to be named too.
@@ -45,6 +45,8 @@ impl Cluster {
         mut command: Command,
         run: impl FnOnce(&mut Command) -> T,
     ) -> Result<T> {
+        // Helm, for the chart; its test is skipped where it cannot be had.
+        deploy::provide(&mut command);
         match self {
             Self::Named => {
                 let named = |name| {
@@ -63,6 +65,7 @@ impl Cluster {
                 let [agent, app] = images;
                 let mut command = lab.inside(&command)?;
                 command.env("STRATA_MANIFEST", manifest(&agent.reference)?);
+                command.env(IMAGE, agent.reference);
                 command.env(APP_IMAGE, app.reference);
                 Ok(run(&mut command))
             }

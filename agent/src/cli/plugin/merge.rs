@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 8 << 20;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Merge {
-    /// Nodes by their number, as JSON.
+    /// Nodes of the streams by their number, as JSON.
     nodes: Vec<String>,
     /// Requests that may still come.
     left: u64,
@@ -30,18 +30,17 @@ struct Finished {
 }
 
 impl Merge {
-    /// Of these nodes, with so many requests at most.
-    pub(super) fn new(nodes: &[String], count: Option<u64>) -> Self {
-        let quoted = nodes.iter().map(|node| serde_json::Value::from(node.as_str()).to_string());
-        Self {
-            nodes: quoted.collect(),
-            left: count.unwrap_or(u64::MAX),
-            lines: Vec::new(),
-            bytes: 0,
-        }
+    /// Of no node yet, with so many requests at most.
+    pub(super) fn new(count: Option<u64>) -> Self {
+        Self { nodes: Vec::new(), left: count.unwrap_or(u64::MAX), lines: Vec::new(), bytes: 0 }
     }
 
-    /// Takes whole lines of the node of this number.
+    /// One more stream, of this node: its number is the number of those before.
+    pub(super) fn add(&mut self, node: &str) {
+        self.nodes.push(serde_json::Value::from(node).to_string());
+    }
+
+    /// Takes whole lines of the stream of this number.
     pub(super) fn push(&mut self, node: usize, chunk: &[u8]) {
         for line in chunk.split_inclusive(|byte| *byte == b'\n') {
             if line.starts_with(NOTICE_PREFIX) {
@@ -94,8 +93,10 @@ impl Merge {
 mod tests {
     use super::*;
 
-    fn nodes() -> Vec<String> {
-        vec!["n1".to_owned(), "n\"2".to_owned()]
+    fn of_nodes(count: Option<u64>) -> Merge {
+        let mut merge = Merge::new(count);
+        ["n1", "n\"2"].iter().for_each(|node| merge.add(node));
+        merge
     }
 
     fn text(merge: &mut Merge) -> String {
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn lines_of_two_nodes_come_in_order_of_their_end_with_their_node() {
-        let mut merge = Merge::new(&nodes(), None);
+        let mut merge = of_nodes(None);
         merge.push(0, b"{\"end_unix_ns\":3}\n{\"end_unix_ns\":5}\n");
         merge.push(1, b"{\"end_unix_ns\":4}\n");
         let expected = "{\"node\":\"n1\",\"end_unix_ns\":3}\n\
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn no_more_requests_come_than_were_asked_for_and_every_notice() {
-        let mut merge = Merge::new(&nodes(), Some(2));
+        let mut merge = of_nodes(Some(2));
         merge.push(0, b"{\"end_unix_ns\":3}\n{\"end_unix_ns\":5}\n{\"end_unix_ns\":6}\n");
         assert!(merge.is_full());
         merge.push(1, b"{\"end_unix_ns\":4}\n{\"notice\":\"end\",\"requests\":1,\"dropped\":0}\n");
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_makes_room() {
-        let mut merge = Merge::new(&nodes(), None);
+        let mut merge = of_nodes(None);
         merge.push(0, &b"{\"a\":1}\n".repeat(MAX_BYTES / 8));
         assert!(!merge.has_room());
         merge.take();

@@ -8,6 +8,7 @@
 //! and neither an engine nor a configuration.
 
 mod check;
+mod follow;
 mod merge;
 mod rows;
 mod top;
@@ -112,6 +113,9 @@ struct Pods {
     /// Pods of every namespace
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
+    /// With -A: what runs on the nodes outside of pods too
+    #[arg(long, requires = "all_namespaces")]
+    host: bool,
     /// Only pods with these labels
     #[arg(short = 'l', long, value_name = "SELECTOR", allow_hyphen_values = false)]
     selector: Option<String>,
@@ -125,6 +129,7 @@ impl Pods {
         let mut scope = Scope {
             namespace: self.namespace,
             is_everywhere: self.all_namespaces,
+            has_hosts: self.host,
             selector: self.selector,
             nodes: self.node,
             ..Scope::default()
@@ -140,6 +145,7 @@ impl Pods {
 }
 
 /// The way to the agents.
+#[derive(Clone)]
 struct Way {
     kubectl: Kubectl,
     agent_namespace: String,
@@ -258,6 +264,7 @@ mod tests {
         };
         assert_eq!(found, expected);
         assert!(scope("kubectl-strata top -A").is_everywhere);
+        assert!(scope("kubectl-strata top -A --host").has_hosts);
         assert_eq!(scope("kubectl-strata top -l app=api").selector.as_deref(), Some("app=api"));
     }
 
@@ -266,6 +273,7 @@ mod tests {
         assert!(line("kubectl-strata top -A --once").is_ok(), "as on a node");
         for bad in [
             "top --once -w",
+            "top -n shop --host",
             "top -A -n shop",
             "trace api-1 -l app=api",
             "trace api-1 -A",

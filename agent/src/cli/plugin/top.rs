@@ -6,10 +6,11 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::follow::{self, Change, Followed};
 use super::rows::{Meant, merged};
 use super::{Error, Way, interrupted, say};
 use crate::admin::socket::Request;
@@ -18,7 +19,7 @@ use crate::cli::Format;
 use crate::cli::stdout::Stdout;
 use crate::cli::top::once;
 use crate::cli::top::rates::Sampled;
-use crate::kubectl::choose::Scope;
+use crate::kubectl::choose::{Asked, Plan, Scope};
 use crate::kubectl::stream::Stream;
 
 /// How long an agent may take beyond the interval: the way to it is made first.
@@ -46,35 +47,30 @@ enum End {
 /// does not take it.
 pub(super) async fn run(way: &Way, scope: &Scope, shown: Shown) -> Result<(), Error> {
     let plan = way.plan(scope).await?;
-    let mut streams = Vec::new();
-    let mut tasks = JoinSet::new();
-    let (rows, mut received) = mpsc::channel(plan.asked.len().max(1));
-    for (index, asked) in plan.asked.iter().enumerate() {
-        let meant = Meant::new(asked).map_err(|unfit| Error::Malformed(unfit.to_string()))?;
-        let (stream, client) =
-            Stream::open(&way.kubectl, &asked.agent, way.agent_socket.as_deref())?;
-        streams.push(stream);
-        let rows = rows.clone();
-        tasks.spawn(async move {
-            let end = sample(client, &meant, shown, |sampled| {
-                let rows = rows.clone();
-                async move { rows.send((index, Ok(sampled))).await.is_ok() }
-            });
-            if let Err(end) = end.await {
-                // Who prints has ended: nobody needs it.
-                let _ = rows.send((index, Err(end))).await;
+    let (rows, received) = mpsc::channel(plan.asked.len().max(1));
+    let mut top = Top {
+        way,
+        shown,
+        rows,
+        streams: Vec::new(),
+        tasks: JoinSet::new(),
+        followed: Followed::new(&plan),
+    };
+    let opened = plan.asked.into_iter().try_for_each(|asked| top.open(asked));
+    let outcome = match opened {
+        Ok(()) => {
+            let plans = shown.is_watched.then(|| follow::look(way, scope));
+            tokio::select! {
+                outcome = top.print(received, plans) => outcome,
+                () = interrupted() => Ok(()),
             }
-        });
-    }
-    drop(rows);
-    let outcome = tokio::select! {
-        outcome = print(&mut received, &mut streams, shown) => outcome,
-        () = interrupted() => Ok(()),
+        }
+        Err(error) => Err(error),
     };
     // The pipes to kubectl are the tasks'.
-    tasks.shutdown().await;
-    for stream in streams {
-        stream.close().await;
+    top.tasks.shutdown().await;
+    for running in top.streams {
+        running.stream.close().await;
     }
     outcome
 }
@@ -82,7 +78,7 @@ pub(super) async fn run(way: &Way, scope: &Scope, shown: Shown) -> Result<(), Er
 /// Samples of one agent until nobody wants more.
 async fn sample<F: Future<Output = bool>>(
     mut client: Client,
-    meant: &Meant,
+    meant: watch::Receiver<Meant>,
     shown: Shown,
     send: impl Fn(Sampled) -> F,
 ) -> Result<(), End> {
@@ -94,7 +90,7 @@ async fn sample<F: Future<Output = bool>>(
             Ok(later) => later.map_err(End::Client)?,
             Err(_) => return Err(End::Silent),
         };
-        let sampled = earlier.as_ref().and_then(|earlier| meant.between(earlier, &later));
+        let sampled = earlier.as_ref().and_then(|earlier| meant.borrow().between(earlier, &later));
         if let Some(sampled) = sampled
             && (!send(sampled).await || !shown.is_watched)
         {
@@ -104,43 +100,129 @@ async fn sample<F: Future<Output = bool>>(
     }
 }
 
-/// Prints whenever every node that is left has said something.
-async fn print(
-    received: &mut mpsc::Receiver<(usize, Result<Sampled, End>)>,
-    streams: &mut [Stream],
+/// A stream, and what it said last.
+struct Running {
+    stream: Stream,
+    meant: watch::Sender<Meant>,
+    latest: Option<Sampled>,
+    has_begun: bool,
+    is_left: bool,
+}
+
+/// The table of all nodes.
+struct Top<'a> {
+    way: &'a Way,
     shown: Shown,
-) -> Result<(), Error> {
-    let mut latest: Vec<Option<Sampled>> = streams.iter().map(|_| None).collect();
-    let mut is_left: Vec<bool> = streams.iter().map(|_| true).collect();
-    while let Some((index, outcome)) = received.recv().await {
-        match (outcome, streams.get_mut(index)) {
-            (Ok(sampled), _) => {
-                if let Some(place) = latest.get_mut(index) {
-                    *place = Some(sampled);
-                }
+    rows: mpsc::Sender<(usize, Result<Sampled, End>)>,
+    streams: Vec<Running>,
+    tasks: JoinSet<()>,
+    followed: Followed,
+}
+
+impl Top<'_> {
+    fn open(&mut self, asked: Asked) -> Result<(), Error> {
+        let meant = Meant::new(&asked).map_err(|unfit| Error::Malformed(unfit.to_string()))?;
+        let socket = self.way.agent_socket.as_deref();
+        let (stream, client) = Stream::open(&self.way.kubectl, &asked.agent, socket)?;
+        let (meant, means) = watch::channel(meant);
+        let (rows, shown, index) = (self.rows.clone(), self.shown, self.streams.len());
+        self.streams.push(Running { stream, meant, latest: None, has_begun: false, is_left: true });
+        self.followed.opened(asked);
+        self.tasks.spawn(async move {
+            let end = sample(client, means, shown, |sampled| {
+                let rows = rows.clone();
+                async move { rows.send((index, Ok(sampled))).await.is_ok() }
+            });
+            if let Err(end) = end.await {
+                // Who prints has ended: nobody needs it.
+                let _ = rows.send((index, Err(end))).await;
             }
-            (Err(end), Some(stream)) => {
-                let error = explain(end, stream).await;
-                if let Some(place) = is_left.get_mut(index) {
-                    *place = false;
-                }
-                if !is_left.contains(&true) && latest.iter().all(Option::is_none) {
-                    return Err(error.into());
-                }
-                say(&error.to_string());
-            }
-            (Err(_), None) => {}
+        });
+        Ok(())
+    }
+
+    /// Asks whom else the cluster has by now.
+    fn follow(&mut self, plan: Result<Plan, Error>) -> Result<(), Error> {
+        let (changes, told) = self.followed.changes(plan);
+        if let Some(told) = told {
+            say(&told);
         }
-        let is_whole =
-            latest.iter().zip(&is_left).all(|(sampled, is_left)| sampled.is_some() || !is_left);
-        if is_whole {
-            show(merged(latest.iter_mut().filter_map(Option::take).collect()), shown)?;
-            if !shown.is_watched {
+        for change in changes {
+            match change {
+                Change::Open(asked) => self.open(asked)?,
+                // The agent tells of all its workloads: which are shown is decided here.
+                Change::Replace(index, asked) => {
+                    let meant = Meant::new(&asked);
+                    let meant = meant.map_err(|unfit| Error::Malformed(unfit.to_string()))?;
+                    if let Some(running) = self.streams.get(index) {
+                        running.meant.send_replace(meant);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints whenever every node that is left has said something.
+    async fn print(
+        &mut self,
+        mut received: mpsc::Receiver<(usize, Result<Sampled, End>)>,
+        mut plans: Option<mpsc::Receiver<Result<Plan, Error>>>,
+    ) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                said = received.recv() => {
+                    let Some((index, outcome)) = said else { return Ok(()) };
+                    self.take(index, outcome).await?;
+                }
+                Some(plan) = next(&mut plans) => self.follow(plan)?,
+            }
+            let is_whole = self.streams.iter().all(|it| it.latest.is_some() || !it.is_left);
+            let has_rows = self.streams.iter().any(|it| it.latest.is_some());
+            if is_whole && has_rows {
+                let latest = self.streams.iter_mut().filter_map(|it| it.latest.take());
+                show(merged(latest.collect()), self.shown)?;
+                if !self.shown.is_watched {
+                    return Ok(());
+                }
+            }
+            if !self.streams.iter().any(|it| it.is_left) {
                 return Ok(());
             }
         }
     }
-    Ok(())
+
+    async fn take(&mut self, index: usize, outcome: Result<Sampled, End>) -> Result<(), Error> {
+        let Some(running) = self.streams.get_mut(index) else { return Ok(()) };
+        let end = match outcome {
+            Ok(sampled) => {
+                running.latest = Some(sampled);
+                running.has_begun = true;
+                return Ok(());
+            }
+            Err(end) => end,
+        };
+        let error = explain(end, &mut running.stream).await;
+        running.is_left = false;
+        if running.has_begun {
+            self.followed.ended(index);
+        }
+        if self.streams.iter().all(|it| !it.is_left && it.latest.is_none()) {
+            return Err(error.into());
+        }
+        say(&error.to_string());
+        Ok(())
+    }
+}
+
+/// The next plan, if there are any.
+async fn next(
+    plans: &mut Option<mpsc::Receiver<Result<Plan, Error>>>,
+) -> Option<Result<Plan, Error>> {
+    match plans {
+        Some(plans) => plans.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn explain(end: End, stream: &mut Stream) -> crate::kubectl::Error {

@@ -10,12 +10,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::follow::{self, Change, Followed};
 use super::merge::Merge;
 use super::{Error, Way, interrupted, say};
 use crate::admin::socket::client::{self, Client};
 use crate::cli::trace::Options;
 use crate::cli::trace::printer::{self, Summary};
-use crate::kubectl::choose::{Plan, Scope};
+use crate::kubectl::choose::{Asked, Plan, Scope};
 use crate::kubectl::stream::Stream;
 use crate::tap::query::Query;
 
@@ -44,31 +45,31 @@ enum Said {
 /// If no agent can be asked, an agent goes away, or stdout does not take it.
 pub(super) async fn run(way: &Way, scope: &Scope, options: &Options) -> Result<(), Error> {
     let plan = way.plan(scope).await?;
-    let mut streams = Vec::new();
-    let mut tasks = JoinSet::new();
     let (said, received) = mpsc::channel(CHUNKS);
-    let (finish, finishing) = watch::channel(false);
-    for (index, asked) in plan.asked.iter().enumerate() {
-        let (stream, client) =
-            Stream::open(&way.kubectl, &asked.agent, way.agent_socket.as_deref())?;
-        streams.push(stream);
-        let query = options.query(asked.targets.clone(), false);
-        tasks.spawn(listen(index, client, query, said.clone(), finishing.clone()));
-    }
-    drop((said, finishing));
     let mut trace = Trace {
-        streams,
+        way,
+        options,
+        said,
+        streams: Vec::new(),
+        tasks: JoinSet::new(),
+        merge: Merge::new(options.count),
+        followed: Followed::new(&plan),
+        live: 0,
         begun: 0,
         waiting: plan.asked.len(),
         failed: None,
-        finish,
+        is_finishing: false,
         words: words(&plan, options),
     };
-    let outcome = trace.print(received, &plan, options).await;
+    let opened = plan.asked.into_iter().try_for_each(|asked| trace.open(asked));
+    let outcome = match opened {
+        Ok(()) => trace.print(received, follow::look(way, scope)).await,
+        Err(error) => Err(error),
+    };
     // The pipes to kubectl are the tasks'.
-    tasks.shutdown().await;
-    for stream in trace.streams {
-        stream.close().await;
+    trace.tasks.shutdown().await;
+    for running in trace.streams {
+        running.stream.close().await;
     }
     outcome
 }
@@ -133,40 +134,96 @@ async fn listen(
     }
 }
 
+/// A stream, which may have ended.
+struct Running {
+    stream: Stream,
+    finish: watch::Sender<bool>,
+    has_begun: bool,
+    /// What is asked of the same agent once this has ended.
+    next: Option<Asked>,
+}
+
 /// The trace of all nodes.
-struct Trace {
-    streams: Vec<Stream>,
+struct Trace<'a> {
+    way: &'a Way,
+    options: &'a Options,
+    said: mpsc::Sender<(usize, Said)>,
+    streams: Vec<Running>,
+    tasks: JoinSet<()>,
+    merge: Merge,
+    followed: Followed,
+    /// Streams that have not ended.
+    live: usize,
     /// Agents that trace, or have.
     begun: usize,
-    /// Agents that have not begun yet.
+    /// Agents of the beginning that have not begun yet.
     waiting: usize,
     /// Why a stream broke, the first one.
     failed: Option<Error>,
-    finish: watch::Sender<bool>,
+    is_finishing: bool,
     words: String,
 }
 
-impl Trace {
+impl Trace<'_> {
+    fn open(&mut self, asked: Asked) -> Result<(), Error> {
+        let socket = self.way.agent_socket.as_deref();
+        let (stream, client) = Stream::open(&self.way.kubectl, &asked.agent, socket)?;
+        let (finish, finishing) = watch::channel(false);
+        let query = self.options.query(asked.targets.clone(), false);
+        let index = self.streams.len();
+        self.tasks.spawn(listen(index, client, query, self.said.clone(), finishing));
+        self.merge.add(&stream.node);
+        self.streams.push(Running { stream, finish, has_begun: false, next: None });
+        self.followed.opened(asked);
+        self.live += 1;
+        Ok(())
+    }
+
+    /// Asks whom else the cluster has by now.
+    fn follow(&mut self, plan: Result<Plan, Error>) -> Result<(), Error> {
+        let (changes, told) = self.followed.changes(plan);
+        if let Some(told) = told {
+            say(&told);
+        }
+        for change in changes {
+            match change {
+                Change::Open(asked) => self.open(asked)?,
+                Change::Replace(index, asked) => {
+                    if let Some(running) = self.streams.get_mut(index) {
+                        // After its end: else what finishes meanwhile came twice.
+                        running.next = Some(asked);
+                        let _ = running.finish.send(true);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has every agent send what had finished, and end.
+    fn finish(&mut self) {
+        self.is_finishing = true;
+        for running in &self.streams {
+            // An error: it has ended.
+            let _ = running.finish.send(true);
+        }
+    }
+
     async fn print(
         &mut self,
         mut received: mpsc::Receiver<(usize, Said)>,
-        plan: &Plan,
-        options: &Options,
+        mut plans: mpsc::Receiver<Result<Plan, Error>>,
     ) -> Result<(), Error> {
-        let nodes: Vec<String> = plan.asked.iter().map(|asked| asked.agent.node.clone()).collect();
-        let hold = if nodes.len() > 1 { MERGE_WAIT } else { Duration::ZERO };
-        let mut merge = Merge::new(&nodes, options.count);
         let (chunks, to_print) = mpsc::channel(CHUNKS);
         let (done, mut printed) = oneshot::channel();
-        let form = options.output;
+        let form = self.options.output;
         std::thread::spawn(move || done.send(printer::run(to_print, form)));
         let mut chunks = Some(chunks);
         let mut due: Option<Instant> = None;
-        let mut end = Box::pin(tokio::time::sleep(options.timeout.unwrap_or(Duration::MAX)));
+        let mut end = Box::pin(tokio::time::sleep(self.options.timeout.unwrap_or(Duration::MAX)));
         let mut enough = Box::pin(interrupted());
-        let mut is_finishing = false;
         loop {
-            let is_over = merge.is_full();
+            let is_over = self.merge.is_full();
             tokio::select! {
                 summary = &mut printed => {
                     let summary = summary.unwrap_or_else(|_| Ok(Summary::default()))?;
@@ -175,65 +232,83 @@ impl Trace {
                 room = room(chunks.clone(), due), if due.is_some() => {
                     due = None;
                     if let Some(room) = room {
-                        room.send(merge.take());
+                        room.send(self.merge.take());
                     }
                 }
-                said = received.recv(), if chunks.is_some() && merge.has_room() => match said {
+                said = received.recv(), if chunks.is_some() && self.merge.has_room() => match said {
                     Some((index, Said::Lines(lines))) => {
-                        merge.push(index, &lines);
-                        if !merge.is_empty() && due.is_none() {
+                        self.merge.push(index, &lines);
+                        if !self.merge.is_empty() && due.is_none() {
+                            let hold = if self.streams.len() > 1 { MERGE_WAIT } else { Duration::ZERO };
                             due = Some(Instant::now() + hold);
                         }
                     }
-                    Some((index, said)) => self.take(index, said).await,
-                    // Every stream is over; the printer has the rest.
-                    None => {
-                        if let (false, Some(chunks)) = (merge.is_empty(), &chunks) {
-                            // If it is gone, it says why.
-                            let _ = chunks.send(merge.take()).await;
+                    Some((index, said)) => {
+                        self.take(index, said).await?;
+                        if self.live == 0 {
+                            // Every stream is over; the printer has the rest.
+                            if let (false, Some(chunks)) = (self.merge.is_empty(), &chunks) {
+                                // If it is gone, it says why.
+                                let _ = chunks.send(self.merge.take()).await;
+                            }
+                            due = None;
+                            chunks = None;
                         }
-                        due = None;
-                        chunks = None;
                     }
+                    // Never: this end has a sender too.
+                    None => chunks = None,
                 },
-                () = &mut enough, if !is_finishing => {
-                    is_finishing = true;
-                    end = Box::pin(tokio::time::sleep(END_WAIT));
-                    let _ = self.finish.send(true);
+                Some(plan) = plans.recv(), if !self.is_finishing && self.waiting == 0 => {
+                    self.follow(plan)?;
                 }
-                () = std::future::ready(()), if is_over && !is_finishing => {
-                    is_finishing = true;
+                () = &mut enough, if !self.is_finishing => {
                     end = Box::pin(tokio::time::sleep(END_WAIT));
-                    let _ = self.finish.send(true);
+                    self.finish();
+                }
+                () = std::future::ready(()), if is_over && !self.is_finishing => {
+                    end = Box::pin(tokio::time::sleep(END_WAIT));
+                    self.finish();
                 }
                 () = &mut end => {
-                    if is_finishing {
+                    if self.is_finishing {
                         say("not everything was printed: the reader, or an agent, takes too long");
                         return Ok(());
                     }
-                    is_finishing = true;
                     end = Box::pin(tokio::time::sleep(END_WAIT));
-                    let _ = self.finish.send(true);
+                    self.finish();
                 }
             }
         }
     }
 
     /// What an agent says besides lines.
-    async fn take(&mut self, index: usize, said: Said) {
+    async fn take(&mut self, index: usize, said: Said) -> Result<(), Error> {
+        let Some(running) = self.streams.get_mut(index) else { return Ok(()) };
         let has_begun = matches!(said, Said::Begun);
-        let error = match (said, self.streams.get_mut(index)) {
-            (Said::Ended(Some(error)), Some(stream)) => Some(stream.explain(error).await),
-            (Said::Silent, Some(stream)) => {
+        let stream = &mut running.stream;
+        let error = match said {
+            Said::Ended(Some(error)) => Some(stream.explain(error).await),
+            Said::Silent => {
                 Some(crate::kubectl::Error::Silent { node: stream.node.clone(), wait: BEGIN_WAIT })
             }
             _ => None,
         };
+        let next = running.next.take_if(|_| !has_begun);
         if has_begun {
+            running.has_begun = true;
             self.begun += 1;
+        } else {
+            self.live -= 1;
+            if running.has_begun {
+                self.followed.ended(index);
+            }
         }
-        if has_begun || (error.is_some() && self.waiting > 0) {
-            self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting == 0 && has_begun && !self.is_finishing {
+            let node = &running.stream.node;
+            say(&format!("tracing on node {node} from now on"));
+        }
+        if self.waiting > 0 && (has_begun || error.is_some()) {
+            self.waiting -= 1;
             if self.waiting == 0 && self.begun > 0 {
                 say(&self.words);
             }
@@ -245,6 +320,10 @@ impl Trace {
             } else {
                 self.failed = Some(error.into());
             }
+        }
+        match next {
+            Some(asked) if !self.is_finishing => self.open(asked),
+            _ => Ok(()),
         }
     }
 
