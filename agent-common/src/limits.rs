@@ -26,6 +26,15 @@ pub const MAX_LISTENERS: u32 = 4_096;
 /// 550 bytes, so this bounds connection state to 36 MiB on a node full of them.
 pub const MAX_CONNECTIONS: u32 = 65_536;
 
+/// Edges, of a service with a peer, that are counted at one time. An edge takes
+/// two kibibytes while it is there, so this bounds them to 8 MiB; a pod talks
+/// with some ten others.
+pub const MAX_EDGES: u32 = 4_096;
+
+/// Edges of one service: what has many clients must not crowd out the others.
+/// Peers beyond are counted together.
+pub const MAX_SERVICE_EDGES: u64 = 64;
+
 /// Size of the one ring buffer: a quarter of a second of request records at
 /// 100 000 requests a second, which is longer than the reader ever sleeps.
 pub const RING_BYTES: u32 = 4 << 20;

@@ -107,10 +107,12 @@ pub enum Loss {
     Parked = 15,
     /// Ring full: a call record.
     RingCall = 16,
+    /// `EDGES` full, and no edge of the rest: what is counted by peer.
+    Edges = 17,
 }
 
 /// Entries of the `LOSSES` array.
-pub const LOSSES: u32 = 17;
+pub const LOSSES: u32 = 18;
 
 impl Loss {
     /// Every reason, in order of its index.
@@ -132,6 +134,7 @@ impl Loss {
         Self::Accepted,
         Self::Parked,
         Self::RingCall,
+        Self::Edges,
     ];
 
     /// The value of the `reason` label.
@@ -155,6 +158,7 @@ impl Loss {
             Self::Accepted => "accept_limit",
             Self::Parked => "parked_limit",
             Self::RingCall => "ring_full_call",
+            Self::Edges => "edge_limit",
         }
     }
 }

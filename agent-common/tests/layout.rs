@@ -9,6 +9,7 @@ use std::path::Path;
 
 use agent_common::conn::Conn;
 use agent_common::counter::cpu::CpuCounters;
+use agent_common::counter::edge::{EdgeCounters, EdgeHistogram, EdgeKey};
 use agent_common::counter::requests::RequestCounters;
 use agent_common::counter::syscalls::{ClassCounters, SyscallCounters};
 use agent_common::counter::tcp::{ScopeCounters, TcpCounters};
@@ -297,6 +298,17 @@ fn layouts() -> Vec<Layout> {
         layout!(SyscallCounters { classes }),
         layout!(ScopeCounters { segments_sent, retransmits, rtt, jitter }),
         layout!(TcpCounters { scopes, resets, connects, connect_time, accept_wait }),
+        layout!(EdgeKey { service, remote }),
+        layout!(EdgeHistogram { sum_ns, pairs }),
+        layout!(EdgeCounters {
+            segments_sent,
+            retransmits,
+            resets,
+            connects,
+            connect_ns,
+            rtt,
+            jitter,
+        }),
         layout!(CgroupPolicy { service, _pad }),
         layout!(ProcessPolicy { service, flags, g_tls_offset, goid_offset, go_layout }),
         layout!(ListenerKey { netns, port, _pad }),

@@ -6,13 +6,14 @@
 
 use agent_common::conn::Conn;
 use agent_common::counter::cpu::CpuCounters;
+use agent_common::counter::edge::{EdgeCounters, EdgeKey};
 use agent_common::counter::requests::RequestCounters;
 use agent_common::counter::syscalls::SyscallCounters;
 use agent_common::counter::tcp::TcpCounters;
 use agent_common::go::GoLayout;
 use agent_common::limits::{
-    MAX_CALLED, MAX_CGROUPS, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED,
-    MAX_PROCESSES, MAX_SERVICES, OPEN_SLOTS, RING_BYTES, WATCHED_SLOTS,
+    MAX_CALLED, MAX_CGROUPS, MAX_EDGES, MAX_GO_LAYOUTS, MAX_IGNORED_PATHS, MAX_LISTENERS,
+    MAX_PARKED, MAX_PROCESSES, MAX_SERVICES, OPEN_SLOTS, RING_BYTES, WATCHED_SLOTS,
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
@@ -157,6 +158,20 @@ pub(crate) static SERVICE_CPU: Array<CpuCounters, { MAX_SERVICES as usize }, MMA
 #[btf_map]
 pub(crate) static SERVICE_TCP: Array<TcpCounters, { MAX_SERVICES as usize }, MMAPABLE> =
     Array::new();
+
+/// TCP per service and peer; made here, taken away by the agent.
+#[btf_map]
+pub(crate) static EDGES: HashMap<EdgeKey, EdgeCounters, { MAX_EDGES as usize }, NO_PREALLOC> =
+    HashMap::new();
+
+/// Entries of `EDGES` per service.
+#[btf_map]
+pub(crate) static EDGES_OF: Array<u64, { MAX_SERVICES as usize }, MMAPABLE> = Array::new();
+
+/// What a new entry of `EDGES` is made from, too large for the stack: nobody
+/// writes it.
+#[btf_map]
+pub(crate) static NO_EDGE: Array<EdgeCounters, 1> = Array::new();
 
 /// System calls per service.
 #[btf_map]

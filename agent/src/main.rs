@@ -23,6 +23,9 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Top { config, once: false, interval, pods, .. } => {
             cli::top::screen(&config, &pods, interval)
         }
+        Command::Net { config, once, format, interval, view, pods } => {
+            cli::net::run(&config, &pods, &view, (once, interval, format), &mut Stdout::lock())
+        }
         Command::Relay { config } => cli::relay::run(&config.socket, &mut std::io::stdout().lock()),
         Command::Trace { config, options, pods } => cli::trace::run(&config, &pods, &options),
         Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),

@@ -114,6 +114,28 @@ fn the_chart_brings_the_dashboards_of_the_folder_or_says_that_it_has_none() {
 }
 
 #[test]
+fn the_rules_of_the_chart_are_those_of_the_folder_with_its_values() {
+    require!(tool(HELM).is_some(), "no Helm");
+    let spec = |more: &[&str]| {
+        let arguments = [&["--set", "prometheusRule.enabled=true"], more].concat();
+        only(&succeed(template(&arguments)), "PrometheusRule")["spec"].clone()
+    };
+    let rendered = |values: &[(&str, &str)]| -> Value {
+        serde_saphyr::from_str(&tests::rules::render(values).unwrap()).unwrap()
+    };
+    assert_eq!(spec(&[]), rendered(&[]));
+    let mine = ["--set", "prometheusRule.values.jitter_for=3s,prometheusRule.values.losses=0.5"];
+    let wanted = rendered(&[("jitter_for", "3s"), ("losses", "0.5")]);
+    assert_eq!(spec(&mine), wanted);
+    assert_ne!(wanted, rendered(&[]));
+    let wrong = ["prometheusRule.enabled=true", "prometheusRule.values.jiter_for=3s"].join(",");
+    let output = template(&["--set", &wrong]);
+    assert!(!output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("jiter_for: the rules have no such value"), "{error}");
+}
+
+#[test]
 fn the_port_of_the_configuration_is_the_containers() {
     require!(tool(HELM).is_some(), "no Helm");
     for (set, port) in [("default", 9464), ("platform", 9500)] {

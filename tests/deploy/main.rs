@@ -15,5 +15,7 @@ mod autoscaling;
 mod chart;
 /// The manifests beside the chart, both against the schemas of Kubernetes.
 mod manifests;
+/// The rules for Prometheus.
+mod rules;
 /// The version in all of them, and in the Dockerfile.
 mod versions;

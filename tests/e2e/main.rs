@@ -42,6 +42,8 @@ mod trace;
 /// The verbs as a plugin of kubectl.
 mod kubectl;
 
+/// Alerts of the shipped rules, from a fault on a wire to a webhook.
+mod alarms;
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;
 /// The tcp lane against loss, resets, waits and distance of known size.

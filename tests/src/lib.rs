@@ -8,6 +8,7 @@
 
 pub mod accuracy;
 pub mod agent_process;
+pub mod alertmanager;
 pub mod apps;
 pub mod bench;
 pub mod cgroup;
@@ -29,6 +30,8 @@ pub mod process;
 pub mod prometheus;
 pub mod puppet;
 pub mod require;
+pub mod round_trips;
+pub mod rules;
 pub mod slow_disk;
 pub mod ss;
 pub mod sys;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::process::{self, Process};
-use crate::{apps, eventually, workload};
+use crate::{apps, eventually, sys, workload};
 
 /// How long the carrier of a slow wire may take until it has its devices.
 const READY: Duration = Duration::from_secs(10);
@@ -68,6 +68,8 @@ impl Drop for Netns {
 
 /// Name of a wire's end in its namespace.
 const DEVICE: &str = "veth0";
+/// Name of a carrier's log in its directory.
+const LOG: &str = "segments";
 
 /// A client's and a server's namespace with a wire between them.
 #[derive(Debug)]
@@ -108,12 +110,47 @@ impl Wire {
     /// # Errors
     /// When there are no TUN devices, or `ip` fails.
     pub fn create_slow(delay: Duration, jitter: Duration) -> anyhow::Result<Self> {
+        Self::create_carried(delay, jitter, false)
+    }
+
+    /// The same, but one packet in five is late, at random, while jitter is on
+    /// ([`Wire::toggle_jitter`]; at first it is off), and every segment is told
+    /// in [`Wire::log`].
+    ///
+    /// # Errors
+    /// As [`Wire::create_slow`].
+    pub fn create_logged(delay: Duration, jitter: Duration) -> anyhow::Result<Self> {
+        Self::create_carried(delay, jitter, true)
+    }
+
+    /// Turns the jitter of a wire with a log on or off.
+    ///
+    /// # Errors
+    /// When its carrier is gone.
+    pub fn toggle_jitter(&self) -> anyhow::Result<()> {
+        let (carrier, _) = self.carrier.as_ref().context("no carrier")?;
+        Ok(sys::send_signal(carrier.pid(), libc::SIGUSR1)?)
+    }
+
+    /// What the carrier told so far; see [`crate::round_trips`].
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn log(&self) -> anyhow::Result<String> {
+        let (_, dir) = self.carrier.as_ref().context("no carrier")?;
+        Ok(std::fs::read_to_string(dir.path().join(LOG))?)
+    }
+
+    fn create_carried(delay: Duration, jitter: Duration, has_log: bool) -> anyhow::Result<Self> {
         let mut wire = Self { carrier: None, client: Netns::create()?, server: Netns::create()? };
         let dir = tempfile::Builder::new().prefix("strata-wire").tempdir()?;
         let script = apps::source_dir().join("slow_wire.py").to_string_lossy().into_owned();
         let [delay, jitter] = [delay, jitter].map(|time| time.as_micros().to_string());
-        let argv =
-            [workload::system_tool("python3"), script, DEVICE.into(), "far".into(), delay, jitter];
+        let python = workload::system_tool("python3");
+        let mut argv = vec![python, script, DEVICE.into(), "far".into(), delay, jitter];
+        if has_log {
+            argv.push(dir.path().join(LOG).to_string_lossy().into_owned());
+        }
         let carrier = Process::spawn(&mut wire.server.command(&argv), dir.path(), "wire")?;
         eventually::until(READY, || carrier.stdout().contains("ready").then_some(()))
             .with_context(|| format!("no slow wire: {}", carrier.stderr()))?;

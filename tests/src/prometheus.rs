@@ -21,6 +21,30 @@ pub struct Prometheus {
     _dir: tempfile::TempDir,
 }
 
+/// Rules that a Prometheus evaluates every second, and who is told.
+#[derive(Debug)]
+pub struct Alarms<'a> {
+    /// The file of rules.
+    pub rules: &'a Path,
+    /// The Alertmanager.
+    pub alertmanager: SocketAddr,
+}
+
+impl Alarms<'_> {
+    fn config_text(&self) -> String {
+        format!(
+            "rule_files: ['{}']
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets: ['{}']
+",
+            self.rules.display(),
+            self.alertmanager
+        )
+    }
+}
+
 impl Prometheus {
     /// Starts one that scrapes `target` every second as job `strata`, and
     /// waits until it is ready.
@@ -28,9 +52,22 @@ impl Prometheus {
     /// # Errors
     /// When it is not installed, or not ready within half a minute.
     pub fn start(target: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_with(target, None)
+    }
+
+    /// The same with rules and somebody who is told of alerts; then it takes
+    /// native histograms too.
+    ///
+    /// # Errors
+    /// As [`Prometheus::start`].
+    pub fn start_with(target: SocketAddr, alarms: Option<Alarms<'_>>) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("strata-prometheus").tempdir()?;
         let config = dir.path().join("prometheus.yml");
-        std::fs::write(&config, config_text(target))?;
+        let mut text = config_text(target);
+        if let Some(alarms) = &alarms {
+            text.push_str(&alarms.config_text());
+        }
+        std::fs::write(&config, text)?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
         let mut command = Command::new("prometheus");
@@ -38,6 +75,9 @@ impl Prometheus {
             .arg(flag("config.file", &config))
             .arg(flag("storage.tsdb.path", &dir.path().join("data")))
             .arg(format!("--web.listen-address={addr}"));
+        if alarms.is_some() {
+            command.arg("--enable-feature=native-histograms");
+        }
         let mut process = Process::spawn(&mut command, dir.path(), "prometheus")?;
         let is_ready = eventually::until(Duration::from_secs(30), || {
             if process.try_wait().is_some() {
@@ -108,6 +148,7 @@ fn config_text(target: SocketAddr) -> String {
         "global:
   scrape_interval: 1s
   scrape_timeout: 1s
+  evaluation_interval: 1s
 scrape_configs:
   - job_name: strata
     honor_labels: true

@@ -25,13 +25,24 @@ pub struct Socket {
 /// # Errors
 /// When `ss` fails, or there is not exactly one.
 pub fn established(netns: &Netns, port: u16) -> anyhow::Result<Socket> {
-    let filter = format!("sport = :{port}");
-    let args = ["-tinHO", "state", "established", &filter];
+    only(netns, &format!("sport = :{port}"))
+}
+
+fn only(netns: &Netns, filter: &str) -> anyhow::Result<Socket> {
+    let args = ["-tinHO", "state", "established", filter];
     let text = process::run(&mut nft::command_in(netns, "ss", &args))?;
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let line = lines.next().with_context(|| format!("no connection with {filter}"))?;
     anyhow::ensure!(lines.next().is_none(), "more than one: {text}");
     parse(line).with_context(|| format!("not understood: {line}"))
+}
+
+/// The only established connection in `netns` from this local port to `peer`.
+///
+/// # Errors
+/// As [`established`].
+pub fn established_to(netns: &Netns, port: u16, peer: std::net::IpAddr) -> anyhow::Result<Socket> {
+    only(netns, &format!("sport = :{port} and dst {peer}"))
 }
 
 /// A field that is absent is zero: `ss` leaves those out.

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod counters;
 pub mod culprits;
 pub mod durations;
+pub mod edges;
 pub mod governor;
 pub mod histogram;
 pub mod labels;

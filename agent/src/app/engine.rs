@@ -25,6 +25,7 @@ use crate::export::json::Feed;
 use crate::load;
 use crate::load::policies::Policies;
 use crate::source::counters::Counters;
+use crate::source::edges::Edges;
 use crate::source::ring::Ring;
 use crate::source::stats::Stats;
 use crate::sys::clock;
@@ -45,6 +46,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Sweeps from one look for services and processes that are gone to the next:
 /// it reads a file of each watched process.
 const EXPIRE_SWEEPS: u32 = 10;
+/// Sweeps from one look at the edges to the next: it copies all of them.
+const EDGE_SWEEPS: u32 = 5;
 /// Records of one drain that make the reader come back soon: a sixteenth of
 /// the default ring.
 const BUSY_RECORDS: usize = 2_048;
@@ -180,6 +183,7 @@ fn build(config: &Config, is_held: bool) -> Result<(Ring, Worker, Arc<Own>), Err
     let ring = Ring::new(&mut loaded)?;
     let mut policies = Policies::new(&mut loaded)?;
     let counters = Counters::new(&mut loaded)?;
+    let edges = Edges::new(&mut loaded)?;
     let stats = Stats::new(&mut loaded)?;
     policies.set_paths(config.paths.keep, &config.paths.ignore);
     let proc = ProcRoot::new(&config.proc_root);
@@ -192,7 +196,9 @@ fn build(config: &Config, is_held: bool) -> Result<(Ring, Worker, Arc<Own>), Err
         own.metadata.set_on();
     }
     let kernel = proc.read_text("sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    let parts = Parts { loaded, policies, counters, stats, attributor, proc, own: own.clone() };
+    let own_parts = own.clone();
+    let parts =
+        Parts { loaded, policies, counters, edges, stats, attributor, proc, own: own_parts };
     let mut worker = Worker::new(parts, config, kernel);
     if is_held {
         worker.hold(true);
@@ -298,6 +304,9 @@ async fn work(
                 worker.sweep();
                 worker.tick_pods();
                 sweeps = sweeps.wrapping_add(1);
+                if sweeps.is_multiple_of(EDGE_SWEEPS) {
+                    worker.sweep_edges();
+                }
                 if sweeps.is_multiple_of(EXPIRE_SWEEPS) {
                     worker.expire();
                 }

@@ -22,6 +22,8 @@ pub mod hierarchy;
 pub mod identity;
 // What follows from the names of pods.
 pub mod naming;
+// Who is at the other end of a connection.
+pub mod peers;
 // The pods of this node.
 pub mod pods;
 // Processes, their start, program, sockets, as `/proc` tells.

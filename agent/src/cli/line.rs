@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::flags::Configured;
 use super::target::PodTargets;
-use super::{Error, Format, Output, interval, trace};
+use super::{Error, Format, Output, interval, net, trace};
 use crate::config::{Config, Environment, Setting, Sources};
 
 /// What is to be done, with everything that it takes.
@@ -39,6 +39,21 @@ pub enum Command {
         format: Format,
         /// Time between two samples.
         interval: Duration,
+        /// Which pods.
+        pods: PodTargets,
+    },
+    /// Show the network by peer.
+    Net {
+        /// The socket of a running agent, and what to watch.
+        config: Config,
+        /// Print what there is once, and end.
+        once: bool,
+        /// The form of the output.
+        format: Format,
+        /// Time between two samples.
+        interval: Duration,
+        /// Which edges, in which order.
+        view: net::View,
         /// Which pods.
         pods: PodTargets,
     },
@@ -104,6 +119,24 @@ enum Verb {
         /// The form of what is printed once
         #[arg(short, long, requires = "once", value_enum, value_name = "FORM", default_value_t)]
         output: Format,
+        #[command(flatten)]
+        pods: PodTargets,
+    },
+    /// Show with whom the workloads of this node talk, and how well
+    Net {
+        #[command(flatten)]
+        configured: Configured,
+        /// Take two samples, print what happened in between, and end
+        #[arg(long)]
+        once: bool,
+        /// Time between two samples
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+        interval: Duration,
+        /// The form of the output
+        #[arg(short, long, value_enum, value_name = "FORM", default_value_t)]
+        output: Format,
+        #[command(flatten)]
+        view: net::View,
         #[command(flatten)]
         pods: PodTargets,
     },
@@ -173,6 +206,14 @@ pub fn parse(
             once,
             format: output,
             interval,
+            pods,
+        },
+        Verb::Net { configured, once, interval, output, view, pods } => Command::Net {
+            config: sources(configured).load()?.config,
+            once,
+            format: output,
+            interval,
+            view,
             pods,
         },
         Verb::Trace { configured, options, pods } => {
@@ -263,6 +304,19 @@ mod tests {
         assert!(parse(["strata", "top", "-o", "json"].map(OsString::from), []).is_err());
         assert!(matches!(parsed("strata top"), Command::Top { once: false, .. }));
         assert!(matches!(parsed("strata metrics"), Command::Metrics { format: Format::Table }));
+    }
+
+    #[test]
+    fn edges_are_sorted_and_chosen() {
+        let line = "strata net -n shop --sort jitter --scope cross_zone --once -o json";
+        let Command::Net { once, format, view, pods, .. } = parsed(line) else { panic!("not net") };
+        assert!(once && format == Format::Json && pods != PodTargets::default());
+        assert_eq!((view.sort, view.scope), (net::Sort::Jitter, Some(net::Scope::CrossZone)));
+        for bad in ["--sort size", "--scope moon"] {
+            let line = format!("strata net {bad}");
+            let line = line.split_whitespace().map(OsString::from);
+            assert!(parse(line, []).is_err(), "{bad}");
+        }
     }
 
     #[test]

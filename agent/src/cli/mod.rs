@@ -15,6 +15,7 @@ mod flags;
 #[cfg(feature = "agent")]
 mod line;
 pub mod metrics;
+pub mod net;
 #[cfg(feature = "client")]
 pub mod plugin;
 #[cfg(feature = "agent")]

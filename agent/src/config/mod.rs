@@ -38,7 +38,7 @@ pub use reload::{Reload, diff};
 #[cfg(feature = "agent")]
 pub use reloader::{Outcome, Reloader};
 pub use table::KEYS;
-pub use value::{Glob, Requirement, Selector, Unfit, duration};
+pub use value::{Glob, Network, Requirement, Selector, Unfit, duration};
 
 /// Every setting of the agent, typed and in bounds. The defaults are those of
 /// [`Config::default`]; what each key means is written in its table.
@@ -72,6 +72,8 @@ pub struct Config {
     pub log: Log,
     /// Where names of pods come from.
     pub kubernetes: Kubernetes,
+    /// What is known of the network.
+    pub network: Addresses,
     /// Where the cgroup hierarchy is mounted; `None`: found at start.
     pub cgroup_root: Option<PathBuf>,
     /// Where the proc file system is mounted.
@@ -113,6 +115,13 @@ pub struct Kubernetes {
     pub node_name: Option<String>,
     /// How the API server is reached; `None`: by the pod's service account.
     pub kubeconfig: Option<PathBuf>,
+}
+
+/// What is known of the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Networks outside of the cluster that have names.
+    pub names: Vec<Network>,
 }
 
 /// What is done with the paths of requests.
@@ -266,6 +275,7 @@ impl Default for Config {
             drain: Drain { interval: Duration::from_millis(10) },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             kubernetes: Kubernetes::default(),
+            network: Addresses::default(),
             cgroup_root: None,
             proc_root: PathBuf::from("/proc"),
         }

@@ -77,8 +77,8 @@ mod tests {
     fn the_sections_that_may_change_live_are_those_that_the_agent_can_apply() {
         for key in KEYS {
             let section = key.name.split('.').next().unwrap();
-            let is_live =
-                ["off", "paths", "watch", "governor", "detail", "lanes"].contains(&section);
+            let is_live = ["off", "paths", "watch", "governor", "detail", "lanes", "network"]
+                .contains(&section);
             assert_eq!(key.is_live, is_live, "{key:?}");
         }
     }

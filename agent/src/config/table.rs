@@ -10,8 +10,8 @@ use agent_common::limits::MAX_IGNORED_PATHS;
 
 use super::key::{Key, Many, One, Topic};
 use super::value::{
-    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, Maybe, Name, NodeName,
-    RequestPath, SelectorText, Share, Whole,
+    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, Maybe, Name, NetworkText,
+    NodeName, RequestPath, SelectorText, Share, Whole,
 };
 use super::{Config, Detail, LogFormat, LogLevel};
 
@@ -150,6 +150,10 @@ pub static KEYS: &[Key] = &[
     Key::new("kubernetes.kubeconfig",
         one!(Maybe { of: AbsolutePath { max_bytes: MAX_PATH_BYTES }, empty: "the pod's service account" }, kubernetes.kubeconfig),
         "How the API server is reached by an agent that runs in no pod."),
+    Key::new("network.names",
+        many!(NetworkText, MAX_SELECTED, ',', network.names),
+        "Names of networks outside of the cluster, for the peers of edges; the narrowest that has an address gives its name.")
+        .live(),
     Key::new("paths.keep",
         one!(Flag, paths.keep),
         "Keep the first bytes of a request's path, cut at `?`. They can hold names and numbers of customers.")

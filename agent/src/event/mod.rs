@@ -2,9 +2,11 @@
 
 pub mod call;
 pub mod cgroup;
+pub mod edge;
 pub mod ids;
 pub mod malformed;
 pub mod owner;
+pub mod peer;
 pub mod pod;
 pub mod process;
 pub mod request;

@@ -116,6 +116,15 @@ pub static MAP_ENTRIES: Metric = own(
 pub static MAP_CAPACITY: Metric =
     own("strata_agent_map_capacity", "", Gauge, &["map"], "Entries that each kernel map can hold.");
 
+/// Looks at the edges that failed.
+pub static EDGE_SWEEPS_FAILED: Metric = own(
+    "strata_agent_edge_sweeps_failed",
+    "",
+    Counter,
+    &[],
+    "Times that the kernel refused to hand over what it counts by peer.",
+);
+
 /// The queue between reader and worker.
 pub static QUEUE_DEPTH: Metric = own(
     "strata_agent_queue_depth",
@@ -312,6 +321,7 @@ pub const ALL: &[&Metric] = &[
     &MALFORMED_RECORDS,
     &MAP_ENTRIES,
     &MAP_CAPACITY,
+    &EDGE_SWEEPS_FAILED,
     &QUEUE_DEPTH,
     &CPU_SECONDS,
     &RESIDENT_MEMORY,

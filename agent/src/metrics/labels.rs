@@ -50,7 +50,16 @@ pub const ALL: &[Label] = &[
     label("reason", "why, from a closed list for each metric"),
     label("class", "class of the system call"),
     label("errno", "name of the error number, `_other` for rare ones"),
-    label("scope", "how far away the peer is: `loopback` or `unknown`"),
+    label(
+        "scope",
+        "how far away the peer is: `loopback`, `unknown`; of an edge also `node`, `zone`, `cross_zone`, `external`",
+    ),
+    label("peer_namespace", "Kubernetes namespace of the peer; absent if it has none"),
+    label(
+        "peer_workload",
+        "who the peer is: a workload, `node/NAME`, or the configured name of its network; absent if it is not known, `_other` for those beyond six a container",
+    ),
+    label("peer_zone", "zone of the peer's node; absent if it is not known"),
     label("kind", "`data`, `syn` or `synack`"),
     label("direction", "`sent` or `received`"),
     label("result", "`ok`, `refused`, `timeout` or `aborted`"),

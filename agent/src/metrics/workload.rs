@@ -293,6 +293,87 @@ pub static TCP_ACCEPT_WAIT: Metric = Metric {
     share: 2,
 };
 
+/// Labels of an edge.
+const PEER: &[&str] = &["peer_namespace", "peer_workload", "peer_zone", "scope"];
+
+/// Smoothed RTT, by peer. Planned for one peer, as all of an edge's.
+pub static EDGE_RTT: Metric = Metric {
+    name: "strata_edge_rtt_seconds",
+    help: "Smoothed round-trip time of TCP connections by peer, at most one sample per connection and round trip.",
+    unit: "seconds",
+    kind: SHORT,
+    labels: PEER,
+    has_identity: true,
+    share: 2,
+};
+
+/// Mean deviation of the RTT, by peer.
+pub static EDGE_JITTER: Metric = Metric {
+    name: "strata_edge_jitter_seconds",
+    help: "Mean deviation of the round-trip time of TCP connections by peer, sampled with it.",
+    unit: "seconds",
+    kind: SHORT,
+    labels: PEER,
+    has_identity: true,
+    share: 2,
+};
+
+/// The denominator of the retransmit ratio, by peer.
+pub static EDGE_SEGMENTS_SENT: Metric = Metric {
+    name: "strata_edge_segments_sent",
+    help: "Segments with data sent to a peer, those sent again included.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: PEER,
+    has_identity: true,
+    share: 1,
+};
+
+/// Retransmits, by peer.
+pub static EDGE_RETRANSMITS: Metric = Metric {
+    name: "strata_edge_retransmits",
+    help: "TCP segments sent again to a peer, by kind.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["peer_namespace", "peer_workload", "peer_zone", "scope", "kind"],
+    has_identity: true,
+    share: 3,
+};
+
+/// Resets, by peer; only where there were some.
+pub static EDGE_RESETS: Metric = Metric {
+    name: "strata_edge_resets",
+    help: "TCP resets by peer and direction.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["peer_namespace", "peer_workload", "peer_zone", "scope", "direction"],
+    has_identity: true,
+    share: 2,
+};
+
+/// Connects, by peer; only where there were some.
+pub static EDGE_CONNECTS: Metric = Metric {
+    name: "strata_edge_connects",
+    help: "Outgoing TCP connects by peer and result.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: &["peer_namespace", "peer_workload", "peer_zone", "scope", "result"],
+    has_identity: true,
+    share: 4,
+};
+
+/// What connects took, by peer: a sum, since buckets for each peer would cost
+/// more than they tell. A lost SYN is a second.
+pub static EDGE_CONNECT_TIME: Metric = Metric {
+    name: "strata_edge_connect_seconds",
+    help: "Time from SYN to established by peer, all outgoing TCP connects that succeeded together.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: PEER,
+    has_identity: true,
+    share: 1,
+};
+
 /// What else is known of a container.
 pub static CONTAINER_INFO: Metric = Metric {
     name: "strata_container_info",
@@ -330,5 +411,12 @@ pub const ALL: &[&Metric] = &[
     &TCP_CONNECTS,
     &TCP_CONNECT,
     &TCP_ACCEPT_WAIT,
+    &EDGE_RTT,
+    &EDGE_JITTER,
+    &EDGE_SEGMENTS_SENT,
+    &EDGE_RETRANSMITS,
+    &EDGE_RESETS,
+    &EDGE_CONNECTS,
+    &EDGE_CONNECT_TIME,
     &CONTAINER_INFO,
 ];

@@ -7,6 +7,7 @@
 //! and makes snapshots when somebody asks.
 
 mod clients;
+mod edges;
 mod own;
 mod pods;
 mod regulate;
@@ -21,6 +22,7 @@ use crate::aggregate::budget::{Budget, NodeBudget};
 use crate::aggregate::calls::CallSeries;
 use crate::aggregate::counters::CounterSeries;
 use crate::aggregate::culprits::TakenSeries;
+use crate::aggregate::edges::EdgeSeries;
 use crate::aggregate::governor::Governor;
 use crate::aggregate::governor::meter::Meter;
 use crate::aggregate::labels::{Identity, LabelSet};
@@ -29,6 +31,8 @@ use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::estimate::Estimator;
+use crate::attribution::peers::Peers;
+use crate::attribution::peers::cidr::Names;
 use crate::attribution::procfs::ProcRoot;
 use crate::attribution::procfs::cpu_ticks::CpuTicks;
 use crate::attribution::services::Service;
@@ -42,6 +46,7 @@ use crate::load::policies::Policies;
 use crate::metrics::{self, Metric};
 use crate::probes::Lane;
 use crate::source::counters::Counters;
+use crate::source::edges::Edges;
 use crate::source::stats::Stats;
 use crate::sys::clock;
 use crate::tap::{Order, Tap};
@@ -55,6 +60,8 @@ pub struct Parts {
     pub policies: Policies,
     /// Arrays that it sweeps.
     pub counters: Counters,
+    /// What is counted by peer.
+    pub edges: Edges,
     /// The programs' statistics.
     pub stats: Stats,
     /// Who is who.
@@ -71,6 +78,8 @@ pub struct Worker {
     series: HashMap<u16, Entry>,
     estimator: Estimator,
     steal: Steal,
+    /// Who is at the other end of connections.
+    peers: Peers,
     node: Rc<NodeBudget>,
     per_container: u32,
     /// Requests filtered for services whose index was given to others.
@@ -98,6 +107,7 @@ struct Entry {
     calls: CallSeries,
     taken: TakenSeries,
     counters: CounterSeries,
+    edges: EdgeSeries,
     info: Option<LabelSet>,
     /// `None` while the node's budget has no room for it.
     budget: Option<Budget>,
@@ -112,6 +122,10 @@ impl Worker {
             series: HashMap::new(),
             estimator: Estimator::default(),
             steal: Steal::default(),
+            peers: Peers::new(
+                config.kubernetes.node_name.as_deref().unwrap_or_default(),
+                Names::new(&config.network.names),
+            ),
             node: NodeBudget::new(config.series.per_node),
             per_container: config.series.per_container,
             filtered_before: 0,
@@ -138,6 +152,7 @@ impl Worker {
         self.tick_pods();
         self.parts.attributor.scan()?;
         self.apply_changes();
+        self.refresh_peers();
         // Verdicts that were made while there were no policies are stale.
         self.parts.policies.bump_generation();
         Ok(())
@@ -222,6 +237,7 @@ impl Worker {
     /// seconds.
     pub fn expire(&mut self) {
         self.takers.forget();
+        self.refresh_peers();
         let watched = self.parts.policies.processes();
         self.keep_clients(&watched);
         let expired = self.parts.attributor.expire(clock::monotonic_ns(), &watched);
@@ -246,7 +262,7 @@ impl Worker {
     #[must_use]
     pub fn snapshot(&mut self) -> Snapshot {
         let mut snapshot = Snapshot::new(clock::unix_ns());
-        self.refresh_entries();
+        self.sweep_edges();
         self.admit();
         for (service, entry) in &mut self.series {
             let dropped = self.parts.own.dropped_requests(*service);
@@ -255,6 +271,7 @@ impl Worker {
         self.snapshot_own(&mut snapshot);
         self.snapshot_regulation(&mut snapshot);
         self.snapshot_pods(&mut snapshot);
+        self.snapshot_edges(&mut snapshot);
         self.parts.attributor.set_shown();
         snapshot
     }
@@ -355,6 +372,7 @@ impl Worker {
                 Change::NewService { service } => {
                     self.filtered_before += self.parts.counters.filtered(service);
                     self.parts.counters.clear(service);
+                    self.parts.edges.clear(service);
                     self.parts.own.clear_service(service);
                     self.series.remove(&service);
                     self.estimator.forget(service);
@@ -382,6 +400,7 @@ impl Entry {
         self.counters.cpu(&counters.cpu(index), budget, to);
         self.counters.tcp(&counters.tcp(index), budget, to);
         self.counters.syscalls(&counters.syscalls(index), budget, to);
+        self.edges.snapshot(budget, to);
     }
 }
 
@@ -403,6 +422,7 @@ fn entry_of(service: &Service) -> Option<Entry> {
         calls: CallSeries::new(identity.clone()),
         taken: TakenSeries::new(identity.clone()),
         counters: CounterSeries::new(identity.clone()),
+        edges: EdgeSeries::new(identity.clone()),
         identity,
         info,
         budget: None,

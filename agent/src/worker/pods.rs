@@ -15,9 +15,12 @@ use crate::telemetry::metadata::{MetadataError, MetadataRequest, MetadataState};
 impl Worker {
     /// Takes up what the API server said of the pods of this node.
     pub fn take_pods(&mut self, update: PodUpdate) {
+        // What was counted until now belongs to who had the addresses.
+        self.sweep_edges();
         if self.parts.attributor.on_pods(update, clock::monotonic_ns()) {
             self.rescan_now();
         }
+        self.peers.set_pods(self.parts.attributor.local_pods());
     }
 
     /// Lets time pass for containers whose names are not known. To be called

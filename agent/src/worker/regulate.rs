@@ -47,6 +47,9 @@ impl Worker {
             self.parts.policies.set_paths(self.paths.keep, &self.paths.ignore);
             self.keep_paths();
         }
+        if is_changed("network") {
+            self.name_networks(&config.network.names);
+        }
         if is_changed("watch") {
             let believed = self.believed(Vec::new());
             let result = self.parts.attributor.set_watch(config.watch.clone(), &believed);

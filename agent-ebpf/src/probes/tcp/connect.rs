@@ -8,7 +8,7 @@ use agent_common::policy::LANE_TCP;
 use agent_common::stats::Loss;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
-use super::counters;
+use super::{counters, edge};
 use crate::kernel::sock::Sock;
 use crate::{atomic, connections, filter, histogram, stats};
 
@@ -24,11 +24,12 @@ pub(crate) fn succeeded(sk: Sock) {
         stats::lose(Loss::ClockRegression);
         return;
     }
-    count(conn, CONNECT_OK);
+    let took_ns = now_ns - conn.opened_ns;
+    count(sk, conn, CONNECT_OK, took_ns);
     if let Some(counters) = counters(conn.service) {
         // SAFETY: a map value.
         unsafe {
-            histogram::observe(&raw mut (*counters).connect_time, now_ns - conn.opened_ns);
+            histogram::observe(&raw mut (*counters).connect_time, took_ns);
         }
     }
 }
@@ -38,7 +39,7 @@ pub(crate) fn succeeded(sk: Sock) {
 #[inline(always)]
 pub(crate) fn failed(sk: Sock) {
     if let Some(conn) = begun(sk) {
-        count(conn, connect_failure(sk.error()));
+        count(sk, conn, connect_failure(sk.error()), 0);
     }
 }
 
@@ -53,7 +54,8 @@ fn begun(sk: Sock) -> Option<&'static mut Conn> {
 }
 
 #[inline(always)]
-fn count(conn: &Conn, result: u32) {
+fn count(sk: Sock, conn: &Conn, result: u32, took_ns: u64) {
+    edge::connect(sk, conn, result, took_ns);
     if let Some(counters) = counters(conn.service) {
         // SAFETY: a map value, and an index within its four results.
         unsafe {

@@ -2,7 +2,7 @@
 //!
 //! - hooks: `tcp_retransmit_skb`, `tcp_retransmit_synack` (4.15),
 //!   `tcp_send_reset`, `tcp_receive_reset` (4.15)
-//! - adds: `TcpCounters`
+//! - adds: `TcpCounters`, and the same by peer: `EdgeCounters`
 //! - rate: one run a retransmission or reset; the rest rides on the sockets
 //!   lane's hooks, on `inet_sock_set_state` and on the sweep, at most once a
 //!   millisecond and connection
@@ -13,6 +13,7 @@
 
 pub(crate) mod accept_wait;
 pub(crate) mod connect;
+mod edge;
 mod resets;
 mod retransmits;
 pub(crate) mod sample;

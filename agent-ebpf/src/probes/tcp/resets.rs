@@ -6,7 +6,7 @@ use agent_common::stats::Program;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::counters;
+use super::{counters, edge};
 use crate::kernel::sock::Sock;
 use crate::{atomic, connections, stats};
 
@@ -31,14 +31,17 @@ fn count(ctx: &BtfTracePointContext, direction: usize) {
     let at: *const u8 = ctx.arg(0);
     // It may be null, but the verifier of kernels that do not mark it so
     // takes it for never null and drops this line. So nothing is read from the
-    // socket here: the helper that finds the connection checks by itself, for
-    // null and for sockets that are not whole.
+    // socket before the helper that finds the connection has checked, for null
+    // and for sockets that are not whole.
     if at.is_null() {
         return;
     }
-    let Some(conn) = connections::find(Sock::from_arg(at)) else {
+    let sk = Sock::from_arg(at);
+    let Some(conn) = connections::find(sk) else {
         return;
     };
+    // A socket with a connection is there, and whole.
+    edge::reset(sk, conn, direction);
     if let Some(counters) = counters(conn.service) {
         // SAFETY: a map value, and an index within its two directions.
         unsafe {

@@ -11,7 +11,7 @@ use agent_common::stats::Program;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::scope_counters;
+use super::{edge, scope_counters};
 use crate::kernel::sock::{Sock, Tcp, state};
 use crate::{atomic, connections, stats};
 
@@ -39,16 +39,16 @@ fn skb(ctx: &BtfTracePointContext) {
     };
     conn.on_resent();
     let kind = if sk.state() == state::SYN_SENT { SYN } else { DATA };
-    count(conn, tcp, kind);
+    count(sk, conn, tcp, kind);
 }
 
 /// Counts what was sent again since the last time. The socket is locked by the
 /// caller of each hook that comes here.
 #[inline(always)]
-pub(super) fn count(conn: &mut Conn, tcp: Tcp, kind: u32) {
+pub(super) fn count(sk: Sock, conn: &mut Conn, tcp: Tcp, kind: u32) {
     let new = conn.take_retransmits(tcp.retransmits());
     if new != 0 {
-        add(conn.service, conn.scope, kind, new);
+        add(sk, conn.service, conn.scope, kind, new);
     }
 }
 
@@ -67,11 +67,12 @@ fn synack(ctx: &BtfTracePointContext) {
     };
     // A request begins like a socket (`sock_common`): addresses, no more.
     let request = Sock::from_arg(ctx.arg(1));
-    add(service, connections::scope(request) as u8, SYNACK, 1);
+    add(request, service, connections::scope(request) as u8, SYNACK, 1);
 }
 
 #[inline(always)]
-fn add(service: u16, scope: u8, kind: u32, segments: u32) {
+fn add(sk: Sock, service: u16, scope: u8, kind: u32, segments: u32) {
+    edge::retransmit(sk, service, scope, kind, u64::from(segments));
     if let Some(counters) = scope_counters(service, scope) {
         // SAFETY: a map value, and an index within its three kinds.
         unsafe {

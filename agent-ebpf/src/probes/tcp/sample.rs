@@ -7,7 +7,7 @@ use agent_common::conn::{Conn, ROLE_CLIENT, ROLE_SERVER};
 use agent_common::policy::LANE_TCP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
-use super::{accept_wait, retransmits, scope_counters};
+use super::{accept_wait, edge, retransmits, scope_counters};
 use crate::kernel::sock::{Sock, Tcp};
 use crate::{atomic, filter, globals, histogram};
 
@@ -52,7 +52,7 @@ pub(crate) fn last(sk: Sock, conn: &mut Conn) {
         // only have sent its SYN again.
         let is_syn = conn.role == ROLE_CLIENT && tcp.data_segments_out() == 0;
         let kind = if is_syn { retransmits::SYN } else { retransmits::DATA };
-        retransmits::count(conn, tcp, kind);
+        retransmits::count(sk, conn, tcp, kind);
     }
     if conn.role == ROLE_SERVER {
         accept_wait::without_io(sk, conn);
@@ -68,31 +68,38 @@ fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
     let srtt_us = tcp.srtt_us();
     if !conn.is_sample_due(now_ns, srtt_us) {
         if is_last != 0 {
-            segments(conn, tcp);
+            let new = segments(conn, tcp);
+            edge::sample(sk, conn, new, 0, 0);
         }
         return;
     }
     // First, so that a second thread finds it done.
     conn.sampled_ns = now_ns;
-    segments(conn, tcp);
+    let new = segments(conn, tcp);
+    let (mut rtt_ns, mut jitter_ns) = (0, 0);
     if conn.take_round_trip(tcp.delivered(), srtt_us)
         && let Some(counters) = scope_counters(conn.service, conn.scope)
     {
+        rtt_ns = u64::from(srtt_us) * 1_000;
+        jitter_ns = u64::from(tcp.mdev_us()) * 1_000;
         // SAFETY: a map value.
         unsafe {
-            histogram::observe(&raw mut (*counters).rtt, u64::from(srtt_us) * 1_000);
-            histogram::observe(&raw mut (*counters).jitter, u64::from(tcp.mdev_us()) * 1_000);
+            histogram::observe(&raw mut (*counters).rtt, rtt_ns);
+            histogram::observe(&raw mut (*counters).jitter, jitter_ns);
         }
     }
+    edge::sample(sk, conn, new, rtt_ns, jitter_ns);
 }
 
+/// Segments sent since the last look; they are counted.
 #[inline(always)]
-fn segments(conn: &mut Conn, tcp: Tcp) {
-    let new = conn.take_segments(tcp.data_segments_out());
+fn segments(conn: &mut Conn, tcp: Tcp) -> u64 {
+    let new = u64::from(conn.take_segments(tcp.data_segments_out()));
     if new != 0
         && let Some(counters) = scope_counters(conn.service, conn.scope)
     {
         // SAFETY: a map value.
-        unsafe { atomic::add(&raw mut (*counters).segments_sent, u64::from(new)) };
+        unsafe { atomic::add(&raw mut (*counters).segments_sent, new) };
     }
+    new
 }

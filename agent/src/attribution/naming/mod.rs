@@ -13,6 +13,7 @@ use agent_common::limits::MAX_CGROUPS;
 use crate::attribution::attributor::{Attributor, Change};
 use crate::attribution::cgroup_path::CgroupOwner;
 use crate::attribution::identity::{ContainerInfo, Identity};
+use crate::attribution::peers::LocalPod;
 use crate::attribution::pods::Pods;
 use crate::attribution::pods::select::{Unselected, label_keys, unselected};
 use crate::config::Watch;
@@ -108,6 +109,12 @@ impl Attributor {
             changed.as_ref().is_none_or(|changed| changed.iter().flatten().any(|of| of == uid))
         });
         is_all && self.wants_rescan()
+    }
+
+    /// Pods of this node that have addresses of their own and are there.
+    #[must_use]
+    pub fn local_pods(&self) -> Vec<LocalPod> {
+        self.naming.as_ref().map_or_else(Vec::new, |naming| naming.pods.local())
     }
 
     /// Lets time pass: gives up waiting for names. To be called about once a

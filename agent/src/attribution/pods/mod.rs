@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::attribution::identity::Identity;
+use crate::attribution::peers::LocalPod;
 use crate::event::ids::{ContainerId, PodUid};
 use crate::event::pod::{Container, MAX_PODS, Pod, PodUpdate};
 
@@ -98,6 +99,20 @@ impl Pods {
     #[must_use]
     pub fn get(&self, uid: &PodUid) -> Option<&Known> {
         self.by_uid.get(uid).or_else(|| self.by_uid.get(self.by_hash.get(uid)?))
+    }
+
+    /// Those that have addresses of their own and are there, as a table of peers
+    /// wants them.
+    #[must_use]
+    pub fn local(&self) -> Vec<LocalPod> {
+        let pods = self.by_uid.values();
+        let own = pods.filter(|known| known.gone_ns.is_none() && !known.pod.is_host_network);
+        own.map(|known| LocalPod {
+            namespace: Arc::clone(&known.pod.namespace),
+            workload: Arc::clone(&known.workload),
+            addresses: known.pod.ips.clone(),
+        })
+        .collect()
     }
 
     /// Whether all pods have been listed once.

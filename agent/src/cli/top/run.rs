@@ -88,7 +88,7 @@ async fn two_samples(
 }
 
 /// The next sample, or that there is none in time.
-pub(super) async fn next(
+pub(in crate::cli) async fn next(
     connection: &mut Connection,
     interval: Duration,
 ) -> Result<Workloads, client::Error> {

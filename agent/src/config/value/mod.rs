@@ -5,6 +5,7 @@
 
 mod error;
 mod glob;
+mod network;
 mod scalar;
 mod selector;
 mod text;
@@ -12,10 +13,12 @@ mod units;
 
 pub use error::Unfit;
 pub use glob::Glob;
+pub use network::Network;
 pub use selector::{Requirement, Selector};
 pub use units::duration;
 
 pub(super) use glob::GlobText;
+pub(super) use network::NetworkText;
 pub(super) use scalar::{Address, Choice, Flag, Share, Whole};
 pub(super) use selector::SelectorText;
 pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath};

@@ -130,6 +130,36 @@ pub struct Workload {
     /// How many requests were slow.
     #[serde(default)]
     pub slow_requests: u64,
+    /// Its network, by peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<Edge>,
+}
+
+/// What a workload has with one peer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Edge {
+    /// Label.
+    pub peer_namespace: String,
+    /// Label.
+    pub peer_workload: String,
+    /// Label.
+    pub peer_zone: String,
+    /// Label.
+    pub scope: String,
+    /// TCP segments sent, those sent again included.
+    pub segments_sent: u64,
+    /// TCP segments sent again, of every kind.
+    pub retransmits: u64,
+    /// Resets in both directions.
+    pub resets: u64,
+    /// Connects that ended, one way or the other.
+    pub connects: u64,
+    /// Those that failed.
+    pub connects_failed: u64,
+    /// Round-trip times.
+    pub rtt: Durations,
+    /// Their mean deviations.
+    pub jitter: Durations,
 }
 
 /// Finished requests by what became of their records.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agent_common::histogram::BUCKETS;
 
-use super::{AgentState, Durations, Lane, Outcomes, Requests, Workload, Workloads};
+use super::{AgentState, Durations, Edge, Lane, Outcomes, Requests, Workload, Workloads};
 use crate::aggregate::labels::LabelSet;
 use crate::aggregate::snapshot::{Family, Series, Snapshot, Value};
 use crate::metrics::{Metric, agent, workload};
@@ -16,6 +16,7 @@ struct Gathered {
     requests: BTreeMap<(String, String), (u64, u64)>,
     duration: Sum,
     runqueue: Sum,
+    edges: BTreeMap<[String; 4], Edge>,
 }
 
 /// Histograms, added up.
@@ -81,6 +82,7 @@ fn finish(names: [&str; 4], gathered: Gathered) -> Workload {
         requests: requests.collect(),
         duration: gathered.duration.durations(),
         runqueue: gathered.runqueue.durations(),
+        edges: gathered.edges.into_values().collect(),
         ..gathered.row
     }
 }
@@ -119,6 +121,42 @@ fn take_workload(metric: &'static Metric, series: &Series, to: &mut Gathered) {
         to.row.segments_sent += count(&series.value);
     } else if is(&workload::CONTAINER_INFO) {
         to.row.container_id = label(labels, "container_id").to_owned();
+    } else if metric.labels.starts_with(&EDGE_LABELS) {
+        take_edge(metric, series, &mut to.edges);
+    }
+}
+
+/// Labels that every metric of an edge begins with.
+const EDGE_LABELS: [&str; 4] = ["peer_namespace", "peer_workload", "peer_zone", "scope"];
+
+fn take_edge(metric: &'static Metric, series: &Series, edges: &mut BTreeMap<[String; 4], Edge>) {
+    let is = |other: &'static Metric| std::ptr::eq(metric, other);
+    let labels = &series.labels;
+    let names = EDGE_LABELS.map(|name| label(labels, name).to_owned());
+    let edge = edges.entry(names.clone()).or_insert_with(|| {
+        let [peer_namespace, peer_workload, peer_zone, scope] = names;
+        Edge { peer_namespace, peer_workload, peer_zone, scope, ..Edge::default() }
+    });
+    let durations = || {
+        let mut sum = Sum::default();
+        sum.add(&series.value);
+        sum.durations()
+    };
+    if is(&workload::EDGE_RTT) {
+        edge.rtt = durations();
+    } else if is(&workload::EDGE_JITTER) {
+        edge.jitter = durations();
+    } else if is(&workload::EDGE_SEGMENTS_SENT) {
+        edge.segments_sent += count(&series.value);
+    } else if is(&workload::EDGE_RETRANSMITS) {
+        edge.retransmits += count(&series.value);
+    } else if is(&workload::EDGE_RESETS) {
+        edge.resets += count(&series.value);
+    } else if is(&workload::EDGE_CONNECTS) {
+        edge.connects += count(&series.value);
+        if label(labels, "result") != "ok" {
+            edge.connects_failed += count(&series.value);
+        }
     }
 }
 
@@ -247,6 +285,15 @@ mod tests {
             push(&workload::TCP_RETRANSMITS, &["unknown", "syn"], Value::Counter(1.0));
             push(&workload::TCP_SEGMENTS_SENT, &["loopback"], Value::Counter(900.0));
             push(&workload::CONTAINER_INFO, &["abc", "", ""], Value::Gauge(1.0));
+            let peer = ["shop", "deployment/db", "", "node"];
+            let with = |more| [peer.as_slice(), &[more]].concat();
+            push(&workload::EDGE_SEGMENTS_SENT, &peer, Value::Counter(40.0));
+            push(&workload::EDGE_RETRANSMITS, &with("data"), Value::Counter(2.0));
+            push(&workload::EDGE_RETRANSMITS, &with("syn"), Value::Counter(1.0));
+            push(&workload::EDGE_CONNECTS, &with("ok"), Value::Counter(5.0));
+            push(&workload::EDGE_CONNECTS, &with("refused"), Value::Counter(3.0));
+            let trips = sample::histogram(&workload::EDGE_RTT, &[2_000_000; 4]);
+            push(&workload::EDGE_RTT, &peer, trips);
         }
         let mut push = |metric: &'static Metric, values: &[&str], value: Value| {
             snapshot.family(metric).push(LabelSet::new(metric, None, values), value);
@@ -274,6 +321,11 @@ mod tests {
         assert_eq!((one.throttled_ns, one.retransmits), (250_000_000, 7));
         assert_eq!(one.segments_sent, 900);
         assert_eq!(one.runqueue.sum_ns, 50_000);
+        let [edge] = one.edges.as_slice() else { panic!("{:?}", one.edges) };
+        assert_eq!((edge.peer_workload.as_str(), edge.scope.as_str()), ("deployment/db", "node"));
+        assert_eq!((edge.segments_sent, edge.retransmits), (40, 3));
+        assert_eq!((edge.connects, edge.connects_failed), (8, 3));
+        assert_eq!((edge.rtt.sum_ns, edge.jitter.sum_ns), (8_000_000, 0));
     }
 
     #[test]
