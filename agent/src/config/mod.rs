@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod key;
 mod nearest;
+mod otel;
 mod overlay;
 mod raw;
 mod reference;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use environment::{CONFIG_VARIABLE, Environment, KUBECTL_VARIABLE};
 pub use error::{Error, Problem};
 pub use key::{Key, Topic};
+pub use otel::Headers;
 pub use overlay::{Entry, Layer, Loaded, Origin, Setting};
 pub use reference::{reference_markdown, sample_yaml};
 pub use reload::{Reload, diff};
@@ -72,6 +74,8 @@ pub struct Config {
     pub log: Log,
     /// Where names of pods come from.
     pub kubernetes: Kubernetes,
+    /// Where requests go as spans, and which.
+    pub traces: Traces,
     /// Where the cgroup hierarchy is mounted; `None`: found at start.
     pub cgroup_root: Option<PathBuf>,
     /// Where the proc file system is mounted.
@@ -113,6 +117,44 @@ pub struct Kubernetes {
     pub node_name: Option<String>,
     /// How the API server is reached; `None`: by the pod's service account.
     pub kubeconfig: Option<PathBuf>,
+}
+
+/// Where requests go as spans, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// URL of an OTLP endpoint; `None`: no spans.
+    pub endpoint: Option<String>,
+    /// How it is spoken to.
+    pub protocol: TraceProtocol,
+    /// Whether requests to it are compressed.
+    pub compression: Compression,
+    /// Certificates of those who sign the endpoint's; `None`: the system's.
+    pub certificate: Option<PathBuf>,
+    /// How long one export may take.
+    pub timeout: Duration,
+    /// One request in so many is exported of those that neither failed nor were
+    /// slow.
+    pub one_in: u32,
+    /// The most requests that are exported in a second.
+    pub per_second: u32,
+}
+
+/// How an OTLP endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceProtocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf in the bodies of HTTP requests.
+    HttpProtobuf,
+}
+
+/// How bodies are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// They are not.
+    None,
+    /// By gzip.
+    Gzip,
 }
 
 /// What is done with the paths of requests.
@@ -266,6 +308,15 @@ impl Default for Config {
             drain: Drain { interval: Duration::from_millis(10) },
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             kubernetes: Kubernetes::default(),
+            traces: Traces {
+                endpoint: None,
+                protocol: TraceProtocol::HttpProtobuf,
+                compression: Compression::None,
+                certificate: None,
+                timeout: Duration::from_secs(10),
+                one_in: 100,
+                per_second: 100,
+            },
             cgroup_root: None,
             proc_root: PathBuf::from("/proc"),
         }

@@ -10,6 +10,7 @@ mod clients;
 mod own;
 mod pods;
 mod regulate;
+mod spans;
 mod takers;
 
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ use crate::metrics::{self, Metric};
 use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::stats::Stats;
+use crate::spans::Spans;
 use crate::sys::clock;
 use crate::tap::{Order, Tap};
 use crate::telemetry::{Dropped, Own};
@@ -83,6 +85,8 @@ pub struct Worker {
     pub(super) meter: Meter,
     /// Who is shown requests as they finish.
     pub(super) tap: Tap,
+    /// Who chooses requests that are exported as spans, where any are.
+    pub(super) spans: Option<Spans>,
     /// What the configuration says of paths: kept, and which are ignored.
     pub(super) paths: Paths,
     started_unix_ns: u64,
@@ -121,6 +125,7 @@ impl Worker {
             governor: Governor::new(config.governor.enabled, config.governor.budget),
             meter: Meter::new(crate::host::cpus::online()),
             tap: Tap::new(config.paths.keep),
+            spans: None,
             paths: config.paths.clone(),
             started_unix_ns: clock::unix_ns(),
             kernel,
@@ -185,6 +190,9 @@ impl Worker {
 
     /// Sends what was gathered for who traces, and tells of what was not seen.
     pub fn tick_tap(&mut self) {
+        if self.tap.is_idle() {
+            return;
+        }
         self.tap.set_unseen(self.unseen());
         self.flush_tap();
     }
@@ -255,6 +263,7 @@ impl Worker {
         self.snapshot_own(&mut snapshot);
         self.snapshot_regulation(&mut snapshot);
         self.snapshot_pods(&mut snapshot);
+        self.snapshot_spans(&mut snapshot);
         self.parts.attributor.set_shown();
         snapshot
     }
@@ -284,16 +293,23 @@ impl Worker {
             self.parts.own.count_dropped_request(request.service);
             return;
         };
-        entry.requests.observe(request, entry.budget.as_mut());
+        let is_slow = entry.requests.observe(request, entry.budget.as_mut());
         if let Some(taker) = taker {
             let wait_ns = request.work.runqueue_worst_ns;
             entry.taken.observe(&taker, wait_ns, entry.budget.as_mut());
+        }
+        if let Some(spans) = &mut self.spans {
+            let service = self.parts.attributor.services().get(request.service);
+            spans.request(request, service, is_slow);
         }
     }
 
     fn take_call(&mut self, call: &Call) {
         if !self.tap.is_idle() {
             self.tap.call(call);
+        }
+        if let Some(spans) = &mut self.spans {
+            spans.call(call);
         }
         match self.entry(call.service) {
             Some(entry) => entry.calls.observe(call, entry.budget.as_mut()),
@@ -358,6 +374,9 @@ impl Worker {
                     self.parts.own.clear_service(service);
                     self.series.remove(&service);
                     self.estimator.forget(service);
+                    if let Some(spans) = &mut self.spans {
+                        spans.forget(service);
+                    }
                 }
             }
         }

@@ -231,13 +231,14 @@ impl RequestSeries {
     }
 
     /// Counts a request. Without a budget, which a container beyond the node's
-    /// does not have, it is counted with all others.
-    pub fn observe(&mut self, request: &Request, budget: Option<&mut Budget>) {
+    /// does not have, it is counted with all others. Says whether it is slower
+    /// than the service's running p99.
+    pub fn observe(&mut self, request: &Request, budget: Option<&mut Budget>) -> bool {
         self.exported += 1;
         let key = Key::of(request);
         self.set(key, budget).observe(request);
         let estimated = request.work.estimated;
-        self.tail.observe(request.wall_ns(), request.end_ns, &request.parts, estimated);
+        self.tail.observe(request.wall_ns(), request.end_ns, &request.parts, estimated)
     }
 
     /// Requests counted one by one.

@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 
 use agent_common::parts::UnitKind;
 
-use crate::attribution::identity::Identity;
 use crate::event::call::Call;
 use crate::event::request::Request;
 
@@ -39,36 +38,36 @@ impl Unit {
 
 /// A request with its calls.
 #[derive(Debug)]
-pub(super) struct Joined {
+pub(crate) struct Joined<T> {
     /// The request.
-    pub(super) request: Request,
-    /// Who served it.
-    pub(super) identity: Identity,
+    pub(crate) request: Request,
+    /// What else is kept of it, such as who served it.
+    pub(crate) about: T,
     /// Its calls, in the order in which they were sent.
-    pub(super) calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
     /// Calls that it made beyond these.
-    pub(super) missing: u16,
+    pub(crate) missing: u16,
 }
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome<T> {
     /// It is complete, with these calls and without so many.
     Now(Vec<Call>, u16),
     /// It waits, and one that waited too long may have to go.
-    Held(Option<Box<Joined>>),
+    Held(Option<Box<Joined<T>>>),
 }
 
 #[derive(Debug)]
-struct Held {
+struct Held<T> {
     number: u64,
-    joined: Joined,
+    joined: Joined<T>,
 }
 
 /// Requests that wait for calls, and calls that wait for requests.
-#[derive(Debug, Default)]
-pub(super) struct Joiner {
-    held: HashMap<Unit, Vec<Held>>,
+#[derive(Debug)]
+pub(crate) struct Joiner<T> {
+    held: HashMap<Unit, Vec<Held<T>>>,
     /// When each held request goes, in order. It may have gone before.
     due: VecDeque<(u64, Unit, u64)>,
     next_number: u64,
@@ -104,14 +103,26 @@ impl Generation {
     }
 }
 
-impl Joiner {
+impl<T> Default for Joiner<T> {
+    fn default() -> Self {
+        Self {
+            held: HashMap::new(),
+            due: VecDeque::new(),
+            next_number: 0,
+            early: Generation::default(),
+            earlier: Generation::default(),
+        }
+    }
+}
+
+impl<T> Joiner<T> {
     /// A request came that is meant. `keep` makes what is held, if it is.
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         request: &Request,
         now_ns: u64,
-        keep: impl FnOnce() -> (Request, Identity),
-    ) -> Outcome {
+        keep: impl FnOnce() -> (Request, T),
+    ) -> Outcome<T> {
         let calls = self.early_calls(request);
         let missing = missing(request, &calls);
         if missing == 0 || calls.len() >= MAX_CALLS {
@@ -120,8 +131,8 @@ impl Joiner {
         let unit = unit_of(request);
         self.next_number += 1;
         let number = self.next_number;
-        let (request, identity) = keep();
-        let joined = Joined { request, identity, calls, missing };
+        let (request, about) = keep();
+        let joined = Joined { request, about, calls, missing };
         self.held.entry(unit).or_default().push(Held { number, joined });
         self.due.push_back((now_ns.saturating_add(HOLD_NS), unit, number));
         let gone = if self.due.len() > MAX_HELD { self.oldest() } else { None };
@@ -129,16 +140,16 @@ impl Joiner {
     }
 
     /// A request came that is not meant: its calls are nobody's.
-    pub(super) fn pass(&mut self, request: &Request) {
+    pub(crate) fn pass(&mut self, request: &Request) {
         if self.early.count + self.earlier.count > 0 {
             self.early_calls(request);
         }
     }
 
     /// A call came; gives the request that it completes.
-    pub(super) fn call(&mut self, call: &Call) -> Option<Joined> {
+    pub(crate) fn call(&mut self, call: &Call) -> Option<Joined<T>> {
         let unit = Unit::new(call.tgid, call.tid, call.goid);
-        let is_in = |held: &Held| is_during(call, &held.joined.request);
+        let is_in = |held: &Held<T>| is_during(call, &held.joined.request);
         let Some(held) = self.held.get_mut(&unit) else {
             self.keep(unit, call);
             return None;
@@ -163,7 +174,7 @@ impl Joiner {
     }
 
     /// A request that has waited long enough, one after another.
-    pub(super) fn expired(&mut self, now_ns: u64) -> Option<Joined> {
+    pub(crate) fn expired(&mut self, now_ns: u64) -> Option<Joined<T>> {
         while self.due.front().is_some_and(|(due_ns, ..)| *due_ns <= now_ns) {
             if let Some(joined) = self.oldest() {
                 return Some(joined);
@@ -173,7 +184,7 @@ impl Joiner {
     }
 
     /// A request that waits, one after another, until none does.
-    pub(super) fn rest(&mut self) -> Option<Joined> {
+    pub(crate) fn rest(&mut self) -> Option<Joined<T>> {
         self.expired(u64::MAX)
     }
 
@@ -199,7 +210,7 @@ impl Joiner {
     }
 
     /// Takes out the request that waits longest, if it still does.
-    fn oldest(&mut self) -> Option<Joined> {
+    fn oldest(&mut self) -> Option<Joined<T>> {
         let (_, unit, number) = self.due.pop_front()?;
         let held = self.held.get_mut(&unit)?;
         let at = held.iter().position(|held| held.number == number)?;
