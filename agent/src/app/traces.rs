@@ -33,8 +33,7 @@ pub(super) fn begin(
     };
     tracing::info!(endpoint = %settings.uri(), "sending spans");
     let (queue, received) = channel(Arc::clone(own));
-    let choice =
-        Choice { one_in: config.traces.one_in, per_second: config.traces.per_second };
+    let choice = Choice { one_in: config.traces.one_in, per_second: config.traces.per_second };
     worker.set_spans(Spans::new(choice, queue, Arc::clone(own)));
     Some(tokio::task::spawn_local(otlp::run(settings, received, Arc::clone(own), stopping)))
 }

@@ -10,8 +10,8 @@ use agent_common::limits::MAX_IGNORED_PATHS;
 
 use super::key::{Key, Many, One, Topic};
 use super::value::{
-    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, HttpUrl, Maybe, Name, NodeName,
-    RequestPath, SelectorText, Share, Whole,
+    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, HttpUrl, Maybe, Name,
+    NodeName, RequestPath, SelectorText, Share, Whole,
 };
 use super::{Compression, Config, Detail, LogFormat, LogLevel, TraceProtocol};
 

@@ -2,9 +2,9 @@
 //! their calls, and handed over.
 //!
 //! ```text
-//! worker -> sampler (is it kept?) -> join (its calls) -> queue (8 MiB) -> export::otlp -> endpoint
-//!             |                                            |
-//!             +-- decisions, counted                       +-- no room: dropped, counted
+//! worker -> sampler (is it kept?) -> join (its calls) -> link (its caller) -> queue -> export::otlp
+//!             |                                                                |
+//!             +-- decisions, counted                          no room: dropped, counted
 //! ```
 //!
 //! Separate from the tap, whose listeners come and go and say what they want,
@@ -13,14 +13,18 @@
 
 pub mod finished;
 mod ids;
+mod link;
 pub mod queue;
 mod sampler;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use agent_common::conn::Protocol;
+use agent_common::head::Method;
 pub use finished::{Called, Finished, Origin};
 use ids::Ids;
+use link::Linker;
 pub use queue::{Queue, Received, channel};
 use sampler::{Sampler, Seen};
 
@@ -55,11 +59,38 @@ struct About {
 pub struct Spans {
     sampler: Sampler,
     joiner: Joiner<About>,
+    linker: Linker,
     ids: Ids,
     /// Who serves, by the index of the service, with its epoch.
     origins: HashMap<u16, (u64, Arc<Origin>)>,
     queue: Queue,
     own: Arc<Own>,
+    /// Requests that were handed over since they were last asked for.
+    told: Vec<Told>,
+}
+
+/// Requests that are told of at a time: more are as good as these.
+const MAX_TOLD: usize = 1_024;
+
+/// An HTTP request that was handed over, for the metric that counted it.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Index of its service.
+    pub service: u16,
+    /// Its method.
+    pub method: Method,
+    /// Its status.
+    pub status: u16,
+    /// Whether its client left.
+    pub is_aborted: bool,
+    /// Its wall time.
+    pub wall_ns: u64,
+    /// Its end, unix time.
+    pub end_unix_ns: u64,
+    /// Its trace.
+    pub trace_id: u128,
+    /// Its span.
+    pub span_id: u64,
 }
 
 impl Spans {
@@ -70,10 +101,12 @@ impl Spans {
         Self {
             sampler: Sampler::new(choice),
             joiner: Joiner::default(),
+            linker: Linker::default(),
             ids: Ids::new(),
             origins: HashMap::new(),
             queue,
             own,
+            told: Vec::new(),
         }
     }
 
@@ -81,7 +114,8 @@ impl Spans {
     /// its running p99.
     pub fn request(&mut self, request: &Request, service: Option<&Service>, is_slow: bool) {
         let now_ns = clock::monotonic_ns();
-        let seen = Seen { has_failed: request.has_failed(), is_slow };
+        let is_linked = self.linker.is_wanted(request);
+        let seen = Seen { has_failed: request.has_failed(), is_slow, is_linked };
         let decision = self.sampler.decide(seen, now_ns, self.ids.next());
         self.own.traces.decided(decision);
         if !decision.is_kept() {
@@ -103,17 +137,21 @@ impl Spans {
 
     /// A call ended.
     pub fn call(&mut self, call: &Call) {
+        self.linker.call(call);
         if let Some(joined) = self.joiner.call(call) {
             self.finish(joined);
         }
     }
 
-    /// Gives up waiting for calls that are late. To be called a few times a
-    /// second.
+    /// Gives up waiting for calls and callers that are late. To be called a few
+    /// times a second.
     pub fn expire(&mut self) {
         let now_ns = clock::monotonic_ns();
         while let Some(joined) = self.joiner.expired(now_ns) {
             self.finish(joined);
+        }
+        while let Some(tree) = self.linker.expired(now_ns) {
+            self.send(tree);
         }
     }
 
@@ -121,6 +159,9 @@ impl Spans {
     pub fn finish_all(&mut self) {
         while let Some(joined) = self.joiner.rest() {
             self.finish(joined);
+        }
+        while let Some(tree) = self.linker.rest() {
+            self.send(tree);
         }
     }
 
@@ -143,9 +184,27 @@ impl Spans {
             missing,
             request,
         };
-        if !self.queue.send(finished) {
-            self.own.traces.undelivered(Undelivered::QueueFull, 1);
+        if let Some(tree) = self.linker.request(finished, clock::monotonic_ns()) {
+            self.send(tree);
         }
+    }
+
+    fn send(&mut self, tree: Vec<Finished>) {
+        for finished in tree {
+            let told = told(&finished);
+            if !self.queue.send(finished) {
+                self.own.traces.undelivered(Undelivered::QueueFull, 1);
+            } else if let Some(told) = told
+                && self.told.len() < MAX_TOLD
+            {
+                self.told.push(told);
+            }
+        }
+    }
+
+    /// HTTP requests that were handed over since the last call.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// Who serves. As of now: a name that is told later is that of later
@@ -165,4 +224,18 @@ impl Spans {
         self.origins.insert(index, (service.epoch, Arc::clone(&origin)));
         origin
     }
+}
+
+fn told(finished: &Finished) -> Option<Told> {
+    let request = &finished.request;
+    (request.protocol == Protocol::Http1).then(|| Told {
+        service: request.service,
+        method: request.method,
+        status: request.status,
+        is_aborted: request.is_aborted(),
+        wall_ns: request.wall_ns(),
+        end_unix_ns: request.end_ns.saturating_add(finished.offset_ns),
+        trace_id: finished.trace_id,
+        span_id: finished.span_id,
+    })
 }

@@ -15,6 +15,8 @@ pub(super) struct Seen {
     pub(super) has_failed: bool,
     /// Slower than its service's running p99.
     pub(super) is_slow: bool,
+    /// One that it called is kept: without it that one would have no root.
+    pub(super) is_linked: bool,
 }
 
 /// See the module.
@@ -36,6 +38,10 @@ impl Sampler {
     /// Decides about a request that finished at `now_ns`. `random` is a number
     /// of 64 random bits.
     pub(super) fn decide(&mut self, seen: Seen, now_ns: u64, random: u64) -> Decision {
+        if seen.is_linked {
+            // Its trace was counted against the cap before.
+            return Decision::Linked;
+        }
         let decision = match seen {
             Seen { has_failed: true, .. } => Decision::Error,
             Seen { is_slow: true, .. } => Decision::Slow,
@@ -62,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Seen = Seen { has_failed: false, is_slow: false };
+    const NOTHING: Seen = Seen { has_failed: false, is_slow: false, is_linked: false };
 
     fn sampler(one_in: u32, per_second: u32) -> Sampler {
         Sampler::new(Choice { one_in, per_second })
@@ -71,7 +77,7 @@ mod tests {
     #[test]
     fn failed_and_slow_ones_are_chosen_and_the_others_by_chance() {
         let mut of = sampler(10, 10_000);
-        let failed = Seen { has_failed: true, is_slow: true };
+        let failed = Seen { has_failed: true, is_slow: true, ..NOTHING };
         let slow = Seen { is_slow: true, ..NOTHING };
         assert_eq!(of.decide(failed, 0, 7), Decision::Error);
         assert_eq!(of.decide(slow, 0, 7), Decision::Slow);

@@ -3,6 +3,7 @@
 //! Separate from the data path, which only shows them each request.
 
 use super::{Worker, counter, gauge};
+use crate::aggregate::histogram::Exemplar;
 use crate::aggregate::snapshot::Snapshot;
 use crate::metrics::agent as own_metrics;
 use crate::spans::Spans;
@@ -21,10 +22,20 @@ impl Worker {
         self.spans.is_some()
     }
 
-    /// Lets go what has waited for its calls long enough.
+    /// Lets go what has waited for its calls long enough, and has the durations of
+    /// what went point to its spans.
     pub fn tick_spans(&mut self) {
-        if let Some(spans) = &mut self.spans {
-            spans.expire();
+        let Some(spans) = &mut self.spans else { return };
+        spans.expire();
+        for told in spans.take_told() {
+            let Some(entry) = self.series.get_mut(&told.service) else { continue };
+            let exemplar = Exemplar {
+                trace_id: told.trace_id,
+                span_id: told.span_id,
+                value_ns: told.wall_ns,
+                unix_ns: told.end_unix_ns,
+            };
+            entry.requests.exemplify(told.method, told.status, told.is_aborted, exemplar);
         }
     }
 

@@ -65,7 +65,10 @@ const ROOMS: &[Room] = &[
             "spans",
         ],
     ),
-    room("export", &["aggregate", "event", "metrics", "config", "telemetry", "spans", "attribution"]),
+    room(
+        "export",
+        &["aggregate", "event", "metrics", "config", "telemetry", "spans", "attribution"],
+    ),
     room(
         "admin",
         &[

@@ -8,6 +8,7 @@ use agent_common::head::Method;
 
 use crate::aggregate::budget::{Budget, Group, REQUEST_SET, TAIL_SET};
 use crate::aggregate::durations::Durations;
+use crate::aggregate::histogram::Exemplar;
 use crate::aggregate::labels::{Identity, LabelSet};
 use crate::aggregate::parts::{PART_SET, PartProtocol, PartSums};
 use crate::aggregate::snapshot::{Snapshot, Value};
@@ -46,12 +47,16 @@ struct HttpKey {
 
 impl HttpKey {
     fn of(request: &Request) -> Self {
-        let failure = match request.status {
-            _ if request.is_aborted() => Failure::Aborted,
+        Self::new(request.method, request.status, request.is_aborted())
+    }
+
+    const fn new(method: Method, status: u16, is_aborted: bool) -> Self {
+        let failure = match status {
+            _ if is_aborted => Failure::Aborted,
             status @ 500.. => Failure::Status(status),
             _ => Failure::None,
         };
-        Self { method: request.method, status: request.status, failure }
+        Self { method, status, failure }
     }
 
     /// Where requests beyond the bounds, and sampled-out ones, are counted.
@@ -239,6 +244,13 @@ impl RequestSeries {
         self.set(key, budget).observe(request);
         let estimated = request.work.estimated;
         self.tail.observe(request.wall_ns(), request.end_ns, &request.parts, estimated)
+    }
+
+    /// An HTTP request that was counted has a span.
+    pub fn exemplify(&mut self, method: Method, status: u16, is_aborted: bool, exemplar: Exemplar) {
+        if let Some(observed) = self.http.own.get_mut(&HttpKey::new(method, status, is_aborted)) {
+            observed.durations.exemplify(exemplar);
+        }
     }
 
     /// Requests counted one by one.

@@ -12,8 +12,7 @@ use crate::spans::Origin;
 /// What a service is called of which nothing is known.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 /// Kinds of a workload that have an attribute for their name.
-const KINDS: [&str; 6] =
-    ["deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"];
+const KINDS: [&str; 6] = ["deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"];
 
 /// The resource of a workload. `node` is the Kubernetes node, empty for none.
 pub(super) fn resource(origin: &Origin, node: &str) -> Resource {

@@ -25,14 +25,26 @@ const MAX_EARLY: usize = 8_192;
 /// What makes requests and calls: one of these does one thing at a time, unless
 /// it is an event loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Unit {
+pub(crate) enum Unit {
+    /// Process and goroutine.
     Goroutine(u32, u64),
+    /// Process and thread.
     Thread(u32, u32),
 }
 
 impl Unit {
     const fn new(tgid: u32, tid: u32, goid: u64) -> Self {
         if goid == 0 { Self::Thread(tgid, tid) } else { Self::Goroutine(tgid, goid) }
+    }
+
+    /// What served a request.
+    pub(crate) const fn of_request(request: &Request) -> Self {
+        Self::new(request.tgid, request.tid, request.goid)
+    }
+
+    /// What made a call.
+    pub(crate) const fn of_call(call: &Call) -> Self {
+        Self::new(call.tgid, call.tid, call.goid)
     }
 }
 
@@ -85,7 +97,7 @@ impl Generation {
     /// Moves calls of a request to `taken`, which is to hold at most `max`. A
     /// unit that does one thing at a time has no use for those before its end.
     fn take(&mut self, request: &Request, taken: &mut Vec<Call>, max: usize) {
-        let unit = unit_of(request);
+        let unit = Unit::of_request(request);
         let is_loop = request.work.kind == UnitKind::Loop;
         let Some(calls) = self.calls.get_mut(&unit) else { return };
         let before = calls.len();
@@ -128,7 +140,7 @@ impl<T> Joiner<T> {
         if missing == 0 || calls.len() >= MAX_CALLS {
             return Outcome::Now(calls, missing);
         }
-        let unit = unit_of(request);
+        let unit = Unit::of_request(request);
         self.next_number += 1;
         let number = self.next_number;
         let (request, about) = keep();
@@ -148,7 +160,7 @@ impl<T> Joiner<T> {
 
     /// A call came; gives the request that it completes.
     pub(crate) fn call(&mut self, call: &Call) -> Option<Joined<T>> {
-        let unit = Unit::new(call.tgid, call.tid, call.goid);
+        let unit = Unit::of_call(call);
         let is_in = |held: &Held<T>| is_during(call, &held.joined.request);
         let Some(held) = self.held.get_mut(&unit) else {
             self.keep(unit, call);
@@ -226,10 +238,6 @@ impl<T> Joiner<T> {
 /// Whether the call was made while the request was served.
 fn is_during(call: &Call, request: &Request) -> bool {
     (request.read_ns..=request.end_ns).contains(&call.sent_ns)
-}
-
-const fn unit_of(request: &Request) -> Unit {
-    Unit::new(request.tgid, request.tid, request.goid)
 }
 
 /// Calls that are listed, at most.

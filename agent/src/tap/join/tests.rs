@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::tests::{call, identity, request};
-use crate::attribution::identity::Identity;
 use super::*;
+use crate::attribution::identity::Identity;
 
 /// A request that made so many calls.
 fn calling(at_ms: u64, calls: u16) -> Request {
@@ -167,7 +167,7 @@ proptest! {
                 *input = requests.pop().unwrap();
             }
         }
-        let mut joiner = Joiner::default();
+        let mut joiner = Joiner::<Identity>::default();
         let mut out = Vec::new();
         let mut early_lost = 0;
         for (input, _) in shuffled {
