@@ -24,7 +24,7 @@ pub(super) fn begin(
     use crate::export::otlp::{self, Settings};
     use crate::spans::{Choice, Spans, channel};
     let node = config.kubernetes.node_name.as_deref();
-    let settings = match Settings::new(&config.traces, headers, config.paths.keep, node) {
+    let settings = match Settings::new(&config.traces, headers, node) {
         Ok(settings) => settings?,
         Err(error) => {
             tracing::error!(error, "spans are not sent");
@@ -33,7 +33,11 @@ pub(super) fn begin(
     };
     tracing::info!(endpoint = %settings.uri(), "sending spans");
     let (queue, received) = channel(Arc::clone(own));
-    let choice = Choice { one_in: config.traces.one_in, per_second: config.traces.per_second };
+    let choice = Choice {
+        one_in: config.traces.one_in,
+        per_second: config.traces.per_second,
+        takes_instrumented: config.traces.instrumented,
+    };
     worker.set_spans(Spans::new(choice, queue, Arc::clone(own)));
     Some(tokio::task::spawn_local(otlp::run(settings, received, Arc::clone(own), stopping)))
 }

@@ -56,6 +56,8 @@ pub struct Config {
     pub watch: Watch,
     /// What is done with the paths of requests.
     pub paths: Paths,
+    /// How paths become routes.
+    pub routes: Routes,
     /// Which lanes are on.
     pub lanes: Lanes,
     /// The kill switch: every lane detached.
@@ -137,6 +139,8 @@ pub struct Traces {
     pub one_in: u32,
     /// The most requests that are exported in a second.
     pub per_second: u32,
+    /// Whether those of processes that send spans themselves are exported too.
+    pub instrumented: bool,
 }
 
 /// How an OTLP endpoint is spoken to.
@@ -164,6 +168,15 @@ pub struct Paths {
     pub keep: bool,
     /// Requests with exactly these paths are counted as filtered.
     pub ignore: Vec<String>,
+}
+
+/// How paths become routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// Routes as patterns, the first that fits counts.
+    pub patterns: Vec<String>,
+    /// Whether routes are guessed of paths that no pattern fits.
+    pub heuristic: bool,
 }
 
 /// Which lanes are on.
@@ -292,6 +305,7 @@ impl Default for Config {
                 annotations: true,
             },
             paths: Paths { keep: false, ignore: ignored.map(str::to_owned).to_vec() },
+            routes: Routes::default(),
             lanes: Lanes {
                 sockets: true,
                 cpu: true,
@@ -316,6 +330,7 @@ impl Default for Config {
                 timeout: Duration::from_secs(10),
                 one_in: 100,
                 per_second: 100,
+                instrumented: false,
             },
             cgroup_root: None,
             proc_root: PathBuf::from("/proc"),

@@ -11,12 +11,14 @@ use agent_common::limits::MAX_IGNORED_PATHS;
 use super::key::{Key, Many, One, Topic};
 use super::value::{
     AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, HttpUrl, Maybe, Name,
-    NodeName, RequestPath, SelectorText, Share, Whole,
+    NodeName, RequestPath, RoutePattern, SelectorText, Share, Whole,
 };
 use super::{Compression, Config, Detail, LogFormat, LogLevel, TraceProtocol};
 
 /// The most items of a list that selects what to watch.
 const MAX_SELECTED: usize = 256;
+/// The most patterns of routes: twice the routes that a container may have.
+const MAX_ROUTE_PATTERNS: usize = 64;
 /// The kernel's bound on process ids (`PID_MAX_LIMIT`).
 const MAX_PID: u32 = 4 << 20;
 /// What the kernel keeps of a task's name: `TASK_COMM_LEN` without its NUL.
@@ -171,6 +173,9 @@ pub static KEYS: &[Key] = &[
     Key::new("traces.per_second",
         one!(Whole { min: 1, max: 10_000 }, traces.per_second),
         "The most requests that are exported in a second, whatever they are."),
+    Key::new("traces.instrumented",
+        one!(Flag, traces.instrumented),
+        "Export requests of processes that send spans themselves too: of those that hold a connection to port 4317 or 4318 of somebody."),
     Key::new("paths.keep",
         one!(Flag, paths.keep),
         "Keep the first bytes of a request's path, cut at `?`. They can hold names and numbers of customers.")
@@ -179,6 +184,12 @@ pub static KEYS: &[Key] = &[
         many!(RequestPath, MAX_IGNORED_PATHS as usize, ',', paths.ignore),
         "Requests with exactly these paths are counted as filtered and not measured.")
         .live(),
+    Key::new("routes.patterns",
+        many!(RoutePattern, MAX_ROUTE_PATTERNS, ',', routes.patterns),
+        "Routes of requests, such as `/users/{id}`, `*` at the end for anything; the first that fits counts. They are the label `http_route` and in the names of spans; paths are read for them and not kept."),
+    Key::new("routes.heuristic",
+        one!(Flag, routes.heuristic),
+        "Guess the route of a path that no pattern fits: what looks like an id becomes `{id}`; at most 32 routes a container."),
     Key::new("lanes.sockets",
         one!(Flag, lanes.sockets),
         "Requests, RTT and jitter.")

@@ -37,6 +37,8 @@ pub struct Finished {
     pub origin: Arc<Origin>,
     /// Its calls, in the order in which they were sent.
     pub calls: Vec<Called>,
+    /// Its route, where routes are made.
+    pub route: Option<Arc<str>>,
     /// Calls that it made beyond these.
     pub missing: u16,
     /// Why it was chosen.
@@ -58,7 +60,8 @@ impl Finished {
         let path = self.request.path.as_deref().map_or(0, str::len);
         let culprit = self.request.work.culprit.as_ref().map_or(0, |one| one.comm.len());
         let calls = self.calls.capacity() * size_of::<Called>();
-        (size_of::<Self>() + calls + path + culprit) as u64
+        let route = self.route.as_deref().map_or(0, str::len);
+        (size_of::<Self>() + calls + path + culprit + route) as u64
     }
 
     /// Spans that it makes.

@@ -13,17 +13,19 @@
 
 pub mod finished;
 mod ids;
+pub mod instrumented;
 mod link;
 pub mod queue;
 mod sampler;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use agent_common::conn::Protocol;
 use agent_common::head::Method;
 pub use finished::{Called, Finished, Origin};
 use ids::Ids;
+use instrumented::Instrumented;
 use link::Linker;
 pub use queue::{Queue, Received, channel};
 use sampler::{Sampler, Seen};
@@ -43,12 +45,26 @@ pub struct Choice {
     pub one_in: u32,
     /// The most in a second.
     pub per_second: u32,
+    /// Also those of processes that send spans themselves.
+    pub takes_instrumented: bool,
+}
+
+/// What the worker knows of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    /// Slower than its service's running p99.
+    pub is_slow: bool,
+    /// Its route, where routes are made.
+    pub route: Option<&'a str>,
+    /// Whether its path may be said.
+    pub keeps_path: bool,
 }
 
 /// What is kept of a request besides itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct About {
     origin: Arc<Origin>,
+    route: Option<Arc<str>>,
     decision: Decision,
     /// What makes unix time of its times.
     offset_ns: u64,
@@ -65,6 +81,8 @@ pub struct Spans {
     origins: HashMap<u16, (u64, Arc<Origin>)>,
     queue: Queue,
     own: Arc<Own>,
+    instrumented: Instrumented,
+    takes_instrumented: bool,
     /// Requests that were handed over since they were last asked for.
     told: Vec<Told>,
 }
@@ -73,7 +91,7 @@ pub struct Spans {
 const MAX_TOLD: usize = 1_024;
 
 /// An HTTP request that was handed over, for the metric that counted it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Told {
     /// Index of its service.
     pub service: u16,
@@ -83,6 +101,8 @@ pub struct Told {
     pub status: u16,
     /// Whether its client left.
     pub is_aborted: bool,
+    /// Its route.
+    pub route: Option<Arc<str>>,
     /// Its wall time.
     pub wall_ns: u64,
     /// Its end, unix time.
@@ -106,29 +126,39 @@ impl Spans {
             origins: HashMap::new(),
             queue,
             own,
+            instrumented: Instrumented::default(),
+            takes_instrumented: choice.takes_instrumented,
             told: Vec::new(),
         }
     }
 
-    /// A request finished, of a service that is known. `is_slow`: slower than
-    /// its running p99.
-    pub fn request(&mut self, request: &Request, service: Option<&Service>, is_slow: bool) {
+    /// A request finished, of a service that is known.
+    pub fn request(&mut self, request: &Request, service: Option<&Service>, marks: Marks<'_>) {
         let now_ns = clock::monotonic_ns();
         let is_linked = self.linker.is_wanted(request);
-        let seen = Seen { has_failed: request.has_failed(), is_slow, is_linked };
-        let decision = self.sampler.decide(seen, now_ns, self.ids.next());
+        let seen = Seen { has_failed: request.has_failed(), is_slow: marks.is_slow, is_linked };
+        let sends_itself = self.instrumented.has(request.tgid, now_ns);
+        let decision = if sends_itself {
+            Decision::Instrumented
+        } else {
+            self.sampler.decide(seen, now_ns, self.ids.next())
+        };
         self.own.traces.decided(decision);
         if !decision.is_kept() {
             self.joiner.pass(request);
             return;
         }
+        if !self.takes_instrumented {
+            self.instrumented.meet(request.tgid, now_ns);
+        }
         let origin = self.origin(request.service, service);
         let offset_ns = clock::unix_ns().saturating_sub(now_ns);
-        let about = || About { origin: Arc::clone(&origin), decision, offset_ns };
-        match self.joiner.request(request, now_ns, || (request.clone(), about())) {
+        let about = About { origin, route: marks.route.map(Arc::from), decision, offset_ns };
+        let path = request.path.clone().filter(|_| marks.keeps_path);
+        let kept = Request { path, ..request.clone() };
+        match self.joiner.request(request, now_ns, || (kept.clone(), about.clone())) {
             Outcome::Now(calls, missing) => {
-                let request = request.clone();
-                self.finish(Joined { request, about: about(), calls, missing });
+                self.finish(Joined { request: kept, about, calls, missing });
             }
             Outcome::Held(None) => {}
             Outcome::Held(Some(joined)) => self.finish(*joined),
@@ -179,6 +209,7 @@ impl Spans {
             span_id: self.ids.span(),
             parent: None,
             origin: about.origin,
+            route: about.route,
             decision: about.decision,
             offset_ns: about.offset_ns,
             missing,
@@ -190,7 +221,7 @@ impl Spans {
     }
 
     fn send(&mut self, tree: Vec<Finished>) {
-        for finished in tree {
+        for finished in self.unsent(tree) {
             let told = told(&finished);
             if !self.queue.send(finished) {
                 self.own.traces.undelivered(Undelivered::QueueFull, 1);
@@ -200,6 +231,35 @@ impl Spans {
                 self.told.push(told);
             }
         }
+    }
+
+    /// Leaves out requests of processes that were found to send spans themselves
+    /// since they were chosen, and what would point to them.
+    fn unsent(&self, mut tree: Vec<Finished>) -> Vec<Finished> {
+        let now_ns = clock::monotonic_ns();
+        let before = tree.len();
+        tree.retain(|one| !self.instrumented.has(one.request.tgid, now_ns));
+        let gone = before - tree.len();
+        if gone > 0 {
+            self.own.traces.filtered(gone as u64);
+            let spans: HashSet<u64> =
+                tree.iter().flat_map(|one| one.calls.iter().map(|call| call.span_id)).collect();
+            for one in &mut tree {
+                one.parent = one.parent.filter(|parent| spans.contains(parent));
+            }
+        }
+        tree
+    }
+
+    /// Processes of which it is to be said whether they hold a connection to one
+    /// of [`instrumented::PORTS`]: a few, each for [`Spans::looked`].
+    pub fn unlooked(&mut self) -> Vec<u32> {
+        self.instrumented.round()
+    }
+
+    /// Whether a process holds such a connection.
+    pub fn looked(&mut self, tgid: u32, sends: bool) {
+        self.instrumented.looked(tgid, sends, clock::monotonic_ns());
     }
 
     /// HTTP requests that were handed over since the last call.
@@ -233,6 +293,7 @@ fn told(finished: &Finished) -> Option<Told> {
         method: request.method,
         status: request.status,
         is_aborted: request.is_aborted(),
+        route: finished.route.clone(),
         wall_ns: request.wall_ns(),
         end_unix_ns: request.end_ns.saturating_add(finished.offset_ns),
         trace_id: finished.trace_id,

@@ -69,6 +69,7 @@ mod tests {
             request: Request::sample(1_000),
             origin: Arc::default(),
             calls: Vec::new(),
+            route: None,
             missing: 0,
             decision: Decision::Ratio,
             trace_id: 1,

@@ -71,7 +71,7 @@ mod tests {
     const NOTHING: Seen = Seen { has_failed: false, is_slow: false, is_linked: false };
 
     fn sampler(one_in: u32, per_second: u32) -> Sampler {
-        Sampler::new(Choice { one_in, per_second })
+        Sampler::new(Choice { one_in, per_second, takes_instrumented: false })
     }
 
     #[test]

@@ -226,6 +226,11 @@ impl Traces {
         add(&self.outcomes, Outcome::Dropped as usize, requests);
     }
 
+    /// Counts requests that were chosen and are not exported on purpose.
+    pub fn filtered(&self, requests: u64) {
+        add(&self.outcomes, Outcome::Filtered as usize, requests);
+    }
+
     /// Counts requests that the endpoint has taken, and their spans.
     pub fn delivered(&self, requests: u64, spans: u64) {
         add(&self.outcomes, Outcome::Exported as usize, requests);

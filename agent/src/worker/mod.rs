@@ -26,6 +26,7 @@ use crate::aggregate::governor::Governor;
 use crate::aggregate::governor::meter::Meter;
 use crate::aggregate::labels::{Identity, LabelSet};
 use crate::aggregate::requests::RequestSeries;
+use crate::aggregate::routes::Router;
 use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
@@ -44,7 +45,7 @@ use crate::metrics::{self, Metric};
 use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::stats::Stats;
-use crate::spans::Spans;
+use crate::spans::{Marks, Spans};
 use crate::sys::clock;
 use crate::tap::{Order, Tap};
 use crate::telemetry::{Dropped, Own};
@@ -87,6 +88,8 @@ pub struct Worker {
     pub(super) tap: Tap,
     /// Who chooses requests that are exported as spans, where any are.
     pub(super) spans: Option<Spans>,
+    /// What makes routes of paths, where that is asked for.
+    pub(super) router: Option<Router>,
     /// What the configuration says of paths: kept, and which are ignored.
     pub(super) paths: Paths,
     started_unix_ns: u64,
@@ -126,6 +129,7 @@ impl Worker {
             meter: Meter::new(crate::host::cpus::online()),
             tap: Tap::new(config.paths.keep),
             spans: None,
+            router: Router::new(&config.routes),
             paths: config.paths.clone(),
             started_unix_ns: clock::unix_ns(),
             kernel,
@@ -139,6 +143,7 @@ impl Worker {
     ///
     /// If `/proc` or the cgroup tree cannot be read.
     pub fn start(&mut self) -> Result<(), crate::attribution::procfs::Error> {
+        self.keep_paths();
         self.attach_wanted();
         self.tick_pods();
         self.parts.attributor.scan()?;
@@ -288,19 +293,25 @@ impl Worker {
             let attributor = &self.parts.attributor;
             self.takers.find(culprit, |tgid| attributor.who_is(tgid))
         });
+        // A copy, which is only made of what is asked for.
+        let route = self.router.as_ref().and_then(|router| {
+            router.route(request.path.as_deref()?).map(|route| route.into_owned())
+        });
+        let route = route.as_deref();
         let Some(entry) = self.entry(request.service) else {
             self.parts.own.count_dropped(Dropped::UnknownService, 1);
             self.parts.own.count_dropped_request(request.service);
             return;
         };
-        let is_slow = entry.requests.observe(request, entry.budget.as_mut());
+        let is_slow = entry.requests.observe(request, route, entry.budget.as_mut());
         if let Some(taker) = taker {
             let wait_ns = request.work.runqueue_worst_ns;
             entry.taken.observe(&taker, wait_ns, entry.budget.as_mut());
         }
         if let Some(spans) = &mut self.spans {
             let service = self.parts.attributor.services().get(request.service);
-            spans.request(request, service, is_slow);
+            let keeps_path = self.paths.keep;
+            spans.request(request, service, Marks { is_slow, route, keeps_path });
         }
     }
 

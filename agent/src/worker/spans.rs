@@ -4,10 +4,16 @@
 
 use super::{Worker, counter, gauge};
 use crate::aggregate::histogram::Exemplar;
+use crate::aggregate::requests::Sighting;
 use crate::aggregate::snapshot::Snapshot;
+use crate::event::ids::Tgid;
 use crate::metrics::agent as own_metrics;
 use crate::spans::Spans;
+use crate::spans::instrumented::PORTS;
 use crate::telemetry::traces::{Decision, Outcome, Sent, Undelivered};
+
+/// Descriptors of a process that are looked at for its connections.
+const MAX_DESCRIPTORS: usize = 65_536;
 
 impl Worker {
     /// Shows requests from now on to who chooses those that are exported.
@@ -26,6 +32,10 @@ impl Worker {
     /// what went point to its spans.
     pub fn tick_spans(&mut self) {
         let Some(spans) = &mut self.spans else { return };
+        for tgid in spans.unlooked() {
+            let process = self.parts.proc.process(Tgid(tgid));
+            spans.looked(tgid, process.is_connected_to(&PORTS, MAX_DESCRIPTORS));
+        }
         spans.expire();
         for told in spans.take_told() {
             let Some(entry) = self.series.get_mut(&told.service) else { continue };
@@ -35,7 +45,13 @@ impl Worker {
                 value_ns: told.wall_ns,
                 unix_ns: told.end_unix_ns,
             };
-            entry.requests.exemplify(told.method, told.status, told.is_aborted, exemplar);
+            let of = Sighting {
+                method: told.method,
+                status: told.status,
+                is_aborted: told.is_aborted,
+                route: told.route.as_deref(),
+            };
+            entry.requests.exemplify(&of, exemplar);
         }
     }
 

@@ -19,7 +19,7 @@ pub use units::duration;
 pub(super) use glob::GlobText;
 pub(super) use scalar::{Address, Choice, Flag, Share, Whole};
 pub(super) use selector::SelectorText;
-pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath};
+pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath, RoutePattern};
 pub(super) use units::{BytesIn, DurationIn};
 pub(super) use url::HttpUrl;
 

@@ -45,8 +45,6 @@ pub struct Settings {
     certificate: Option<PathBuf>,
     pub(super) timeout: Duration,
     headers: HeaderMap,
-    /// Whether paths are kept by configuration.
-    pub(super) keeps_paths: bool,
     /// The Kubernetes node; empty for none.
     pub(super) node: String,
 }
@@ -60,7 +58,6 @@ impl Settings {
     pub fn new(
         traces: &Traces,
         headers: &Headers,
-        keeps_paths: bool,
         node: Option<&str>,
     ) -> Result<Option<Self>, String> {
         let Some(endpoint) = &traces.endpoint else { return Ok(None) };
@@ -81,7 +78,6 @@ impl Settings {
             certificate: traces.certificate.clone(),
             timeout: traces.timeout,
             headers: to,
-            keeps_paths,
             node: node.unwrap_or_default().to_owned(),
         }))
     }

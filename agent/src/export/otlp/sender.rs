@@ -184,7 +184,7 @@ impl Sender {
 fn batch(requests: &[Finished], settings: &Settings) -> Batch {
     let mut groups: Vec<(&Finished, Vec<_>)> = Vec::new();
     for request in requests {
-        let spans = span::spans(request, settings.keeps_paths);
+        let spans = span::spans(request);
         let known = groups.iter_mut().find(|(other, _)| {
             Arc::ptr_eq(&other.origin, &request.origin) || other.origin == request.origin
         });

@@ -3,8 +3,8 @@
 //! Separate because names, units and status follow the stable conventions of
 //! OpenTelemetry for HTTP, and the same numbers as the metrics.
 //!
-//! Nothing here can say what was asked for but a method and a status: a path is
-//! said only where paths are kept by configuration.
+//! Nothing here can say what was asked for but a method, a status and a route: a
+//! path comes here only where paths are kept by configuration.
 
 use std::net::IpAddr;
 
@@ -37,14 +37,14 @@ const FLAGS: [(u32, &str); 4] = [
 ];
 
 /// The span of a request, and after it one for each call.
-pub(super) fn spans(finished: &Finished, keeps_paths: bool) -> Vec<Span> {
+pub(super) fn spans(finished: &Finished) -> Vec<Span> {
     let mut spans = Vec::with_capacity(1 + finished.calls.len());
-    spans.push(server(finished, keeps_paths));
+    spans.push(server(finished));
     spans.extend(finished.calls.iter().map(|called| client(called, finished)));
     spans
 }
 
-fn server(finished: &Finished, keeps_paths: bool) -> Span {
+fn server(finished: &Finished) -> Span {
     let request = &finished.request;
     let unix = |ns: u64| ns.saturating_add(finished.offset_ns);
     let mut to = Attributes::default();
@@ -54,9 +54,8 @@ fn server(finished: &Finished, keeps_paths: bool) -> Span {
         if request.status != 0 {
             to.number("http.response.status_code", u64::from(request.status));
         }
-        if keeps_paths {
-            to.text("url.path", request.path.as_deref().unwrap_or_default());
-        }
+        to.text("url.path", request.path.as_deref().unwrap_or_default());
+        to.text("http.route", finished.route.as_deref().unwrap_or_default());
     }
     let error = server_error(request);
     to.text("error.type", error.as_deref().unwrap_or_default());
@@ -83,7 +82,10 @@ fn server(finished: &Finished, keeps_paths: bool) -> Span {
         span_id: finished.span_id.to_be_bytes().to_vec(),
         parent_span_id: finished.parent.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default(),
         flags: FLAGS_SAMPLED,
-        name: name(request.protocol, request.method).to_owned(),
+        name: match finished.route.as_deref() {
+            Some(route) => format!("{} {route}", name(request.protocol, request.method)),
+            None => name(request.protocol, request.method).to_owned(),
+        },
         kind: SpanKind::Server.into(),
         start_time_unix_nano: unix(request.arrival_ns),
         end_time_unix_nano: unix(request.end_ns),

@@ -63,6 +63,7 @@ fn request(id: u64, from: u16, of: u16, start_ms: u64, end_ms: u64, calls: &[Cal
         },
         origin: Arc::default(),
         calls: calls.collect(),
+        route: None,
         missing: 0,
         decision: Decision::Ratio,
         trace_id: u128::from(id),
