@@ -49,6 +49,8 @@ pub mod export;
 pub mod load;
 #[cfg(feature = "agent")]
 pub mod source;
+#[cfg(feature = "agent")]
+pub mod spans;
 pub mod tap;
 #[cfg(feature = "agent")]
 pub mod worker;

@@ -39,6 +39,11 @@ mod top;
 /// The verb `trace`.
 mod trace;
 
+/// Requests as spans, in a real Collector.
+mod spans;
+/// Endpoints of spans that are away, slow or wrong.
+mod spans_lost;
+
 /// The verbs as a plugin of kubectl.
 mod kubectl;
 

@@ -51,6 +51,17 @@ pub fn gocaller() -> anyhow::Result<PathBuf> {
     built.clone().map_err(anyhow::Error::msg)
 }
 
+/// Builds the OpenTelemetry Collector, as [`goapi`]; the first time its modules
+/// are fetched, which are pinned by their sums.
+///
+/// # Errors
+/// As [`goapi`].
+pub fn collector() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build_go("collector").map_err(|error| format!("{error:#}")));
+    built.clone().map_err(anyhow::Error::msg)
+}
+
 fn build_go(name: &str) -> anyhow::Result<PathBuf> {
     let (dir, _lock) = locked_build_dir(name)?;
     let binary = dir.join(name);
@@ -61,8 +72,8 @@ fn build_go(name: &str) -> anyhow::Result<PathBuf> {
             .arg(".")
             .current_dir(source_dir().join(name))
             .env("CGO_ENABLED", "0")
-            // A static binary of the module itself: nothing to stamp, nothing to fetch.
-            .env("GOFLAGS", "-mod=mod -buildvcs=false")
+            // A static binary: nothing to stamp, and nothing but what is pinned.
+            .env("GOFLAGS", "-mod=readonly -buildvcs=false")
             .env("GOTOOLCHAIN", "local"),
     )?;
     Ok(binary)

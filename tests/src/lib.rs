@@ -13,6 +13,7 @@ pub mod apps;
 pub mod bench;
 pub mod cgroup;
 pub mod cluster;
+pub mod collector;
 pub mod containers;
 pub mod eventually;
 pub mod go_trace;

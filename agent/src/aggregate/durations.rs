@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agent_common::histogram::{CLASSIC_BUCKETS, Histogram, REQUEST_EDGES_NS, classic_index};
 
-use super::histogram::HistogramValue;
+use super::histogram::{Exemplar, Exemplars, HistogramValue};
 use super::snapshot::Value;
 
 /// Native buckets, and classic ones by the edges of requests.
@@ -14,11 +14,13 @@ use super::snapshot::Value;
 pub struct Durations {
     native: Histogram,
     classic: [u64; CLASSIC_BUCKETS],
+    /// Made with the first.
+    exemplars: Option<Box<Exemplars>>,
 }
 
 impl Default for Durations {
     fn default() -> Self {
-        Self { native: Histogram::new(), classic: [0; CLASSIC_BUCKETS] }
+        Self { native: Histogram::new(), classic: [0; CLASSIC_BUCKETS], exemplars: None }
     }
 }
 
@@ -26,7 +28,7 @@ impl Durations {
     /// What the kernel counted.
     #[must_use]
     pub const fn of(native: Histogram, classic: [u64; CLASSIC_BUCKETS]) -> Self {
-        Self { native, classic }
+        Self { native, classic, exemplars: None }
     }
 
     /// Adds one.
@@ -34,6 +36,15 @@ impl Durations {
         self.native.observe(ns);
         if let Some(bucket) = self.classic.get_mut(classic_index(ns, &REQUEST_EDGES_NS)) {
             *bucket += 1;
+        }
+    }
+
+    /// One of those that were added has a span.
+    pub fn exemplify(&mut self, exemplar: Exemplar) {
+        let bucket = classic_index(exemplar.value_ns, &REQUEST_EDGES_NS);
+        let exemplars = self.exemplars.get_or_insert_with(|| Box::new([None; CLASSIC_BUCKETS]));
+        if let Some(last) = exemplars.get_mut(bucket) {
+            *last = Some(exemplar);
         }
     }
 
@@ -55,6 +66,7 @@ impl Durations {
     #[must_use]
     pub fn value(&self) -> Value {
         let classic = Some(self.classic);
-        Value::Histogram(Arc::new(HistogramValue { durations: self.native, classic }))
+        let exemplars = self.exemplars.clone();
+        Value::Histogram(Arc::new(HistogramValue { durations: self.native, classic, exemplars }))
     }
 }

@@ -15,6 +15,24 @@ pub struct HistogramValue {
     /// Classic buckets, each with its own values only (not cumulative), by the
     /// edges of the metric. Exact, where the native buckets are 9 % wide.
     pub classic: Option<[u64; CLASSIC_BUCKETS]>,
+    /// A value of each classic bucket that is told about elsewhere.
+    pub exemplars: Option<Box<Exemplars>>,
+}
+
+/// The last exemplar of each classic bucket.
+pub type Exemplars = [Option<Exemplar>; CLASSIC_BUCKETS];
+
+/// A value that has a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exemplar {
+    /// Its trace.
+    pub trace_id: u128,
+    /// Its span.
+    pub span_id: u64,
+    /// The value, nanoseconds.
+    pub value_ns: u64,
+    /// When it was observed, unix time.
+    pub unix_ns: u64,
 }
 
 impl HistogramValue {
@@ -82,7 +100,7 @@ mod tests {
             durations.observe(*value);
             classic[classic_index(*value, edges_ns)] += 1;
         }
-        HistogramValue { durations, classic: has_classic.then_some(classic) }
+        HistogramValue { durations, classic: has_classic.then_some(classic), exemplars: None }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod labels;
 pub mod parts;
 pub mod requests;
+pub mod routes;
 pub mod snapshot;
 pub mod switches;
 pub mod tail;

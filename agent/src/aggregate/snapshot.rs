@@ -141,7 +141,8 @@ mod tests {
             let labels = LabelSet::new(&workload::REQUESTS, Some(&identity), &[outcome]);
             snapshot.family(&workload::REQUESTS).push(labels, Value::Counter(1.0));
         }
-        let value = HistogramValue { durations: Histogram::new(), classic: Some([0; 13]) };
+        let value =
+            HistogramValue { durations: Histogram::new(), classic: Some([0; 13]), exemplars: None };
         let labels = LabelSet::new(&workload::RUNQUEUE_LATENCY, Some(&identity), &[]);
         snapshot
             .family(&workload::RUNQUEUE_LATENCY)

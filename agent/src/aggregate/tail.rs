@@ -119,12 +119,15 @@ impl Default for Tail {
 }
 
 impl Tail {
-    /// Counts a request that ended at `end_ns`, if it is slow.
-    pub fn observe(&mut self, wall_ns: u64, end_ns: u64, split: &Split, estimated: u32) {
-        if self.p99.observe(wall_ns, end_ns) {
+    /// Counts a request that ended at `end_ns`, if it is slow; says whether it
+    /// is.
+    pub fn observe(&mut self, wall_ns: u64, end_ns: u64, split: &Split, estimated: u32) -> bool {
+        let is_slow = self.p99.observe(wall_ns, end_ns);
+        if is_slow {
             self.count += 1;
             self.parts.observe(split, estimated);
         }
+        is_slow
     }
 
     /// Puts its series into a snapshot.

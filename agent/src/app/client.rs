@@ -94,7 +94,7 @@ impl Watcher {
         let alone =
             |source| Error::Alone { socket: config.socket.clone(), source: Box::new(source) };
         has_privileges().map_err(alone)?;
-        let engine = Engine::start(&alone_config(config), None).map_err(alone)?;
+        let engine = Engine::start(&alone_config(config), None, None).map_err(alone)?;
         let (stop, stopped) = watch::channel(());
         let own = OwnEngine { engine, servers: Vec::new(), stop, stopped };
         let mut watcher = Self { origin: Origin::Own, own: Some(own) };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::{Error, load_options, names};
+use super::{Error, load_options, names, traces};
 use crate::admin::readiness::Readiness;
 use crate::admin::socket::server::Sources;
 use crate::aggregate::channel::{
@@ -17,7 +17,7 @@ use crate::aggregate::channel::{
 };
 use crate::attribution::attributor::Attributor;
 use crate::attribution::procfs::ProcRoot;
-use crate::config::{Config, Reload};
+use crate::config::{Config, Headers, Reload};
 use crate::decode::decode;
 use crate::event::Event;
 use crate::event::pod::PodUpdate;
@@ -95,6 +95,7 @@ pub(super) struct Engine {
     /// Labels that pods are told with.
     pub(super) labels: names::LabelKeys,
     naming: Option<JoinHandle<()>>,
+    sending: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     work: JoinHandle<()>,
     reader: JoinHandle<()>,
@@ -102,10 +103,15 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Loads, attaches, looks at what is there, and starts the tasks. `starts`
-    /// counts crashes, for an agent that is started again and again.
-    pub(super) fn start(config: &Config, starts: Option<Starts>) -> Result<Self, Error> {
+    /// counts crashes, for an agent that is started again and again; `headers`
+    /// are for the endpoint of spans, for one that sends any.
+    pub(super) fn start(
+        config: &Config,
+        starts: Option<Starts>,
+        headers: Option<&Headers>,
+    ) -> Result<Self, Error> {
         let is_held = starts.as_ref().is_some_and(Starts::is_held);
-        let (ring, worker, own) = match build(config, is_held) {
+        let (ring, mut worker, own) = match build(config, is_held) {
             Ok(built) => built,
             Err(error) => {
                 // It could not start: that is no crash.
@@ -122,6 +128,9 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let (events, inputs) = mpsc::channel(QUEUE_BATCHES);
         let (ask_drain, drains) = mpsc::channel(4);
+        let sending = headers.and_then(|headers| {
+            traces::begin(config, headers, &mut worker, &own, stopping.clone())
+        });
         let (labels, naming) = names::ask(config, &own, &events);
         let interval = config.drain.interval;
         let wake_ups = ring.wake_ups().and_then(Readable::new).map_err(Error::Runtime)?;
@@ -150,6 +159,7 @@ impl Engine {
             own,
             labels,
             naming,
+            sending,
             stop,
             work,
             reader,
@@ -172,6 +182,9 @@ impl Engine {
         drop(self.inputs);
         let _ = self.work.await;
         let _ = self.reader.await;
+        if let Some(sending) = self.sending {
+            let _ = sending.await;
+        }
     }
 }
 
@@ -299,7 +312,10 @@ async fn work(
                 let _ = ask_drain.try_send(());
             }
             order = orders.next() => worker.follow(order),
-            _ = tap_tick.tick(), if worker.is_tapped() => worker.tick_tap(),
+            _ = tap_tick.tick(), if worker.is_tapped() || worker.has_spans() => {
+                worker.tick_tap();
+                worker.tick_spans();
+            }
             _ = tick.tick() => {
                 worker.sweep();
                 worker.tick_pods();
@@ -334,6 +350,7 @@ async fn work(
             Input::Drained => break,
         }
     }
+    worker.end_spans();
     if let Some(starts) = starts {
         starts.stop();
     }

@@ -8,6 +8,7 @@ pub mod client;
 mod engine;
 pub mod examine;
 mod names;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +134,8 @@ async fn serve(config: &Config, sources: Sources) -> Result<(), Error> {
         .await
         .map_err(|source| Error::Listen { address: config.listen, source })?;
     let bound = Bound::new(&config.socket, config.socket_group.as_deref()).await?;
-    let engine = Engine::start(config, begin(config))?;
+    let headers = sources.environment.otlp_headers();
+    let engine = Engine::start(config, begin(config), Some(&headers))?;
     let (stop, stopping) = watch::channel(false);
 
     let state = Arc::new(AdminState {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::nearest::nearest;
 use super::overlay::{Entry, Layer, Origin};
-use super::{KEYS, Problem};
+use super::{Headers, KEYS, Problem};
 
 /// The variable that names the configuration file, where no flag does.
 pub const CONFIG_VARIABLE: &str = "STRATA_CONFIG";
@@ -20,23 +20,44 @@ pub const KUBECTL_VARIABLE: &str = "STRATA_KUBECTL";
 /// What all of our variables begin with.
 const PREFIX: &str = "STRATA_";
 
-/// The variables of a process that begin with `STRATA_`.
-#[derive(Clone, Debug, Default)]
+/// The variables of a process that begin with `STRATA_`, and those by which
+/// exporters of spans are configured.
+#[derive(Clone, Default)]
 pub struct Environment {
     variables: Vec<(String, OsString)>,
+    /// `OTEL_EXPORTER_OTLP_*`. One of them holds secrets.
+    otel: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("variables", &self.variables).finish_non_exhaustive()
+    }
 }
 
 impl Environment {
     /// Picks our variables out of an environment, such as `std::env::vars_os()`.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut otel = Vec::new();
         let ours = variables.into_iter().filter_map(|(name, value)| {
             let name = name.to_string_lossy().into_owned();
+            if name.starts_with(super::otel::PREFIX) {
+                otel.push((name, value.to_string_lossy().into_owned()));
+                return None;
+            }
             (name.starts_with(PREFIX) && !is_service_link(&name, &value)).then_some((name, value))
         });
         let mut variables: Vec<_> = ours.collect();
         // An environment has no order; messages should.
         variables.sort();
-        Self { variables }
+        Self { variables, otel }
+    }
+
+    /// Headers for the endpoint of spans. What is wrong with them is a problem of
+    /// the layer.
+    #[must_use]
+    pub fn otlp_headers(&self) -> Headers {
+        super::otel::headers(&self.otel).unwrap_or_default()
     }
 
     /// The file that [`CONFIG_VARIABLE`] names.
@@ -49,7 +70,8 @@ impl Environment {
     /// The keys that are set here.
     #[must_use]
     pub fn layer(&self) -> Layer {
-        let mut layer = Layer::default();
+        // What is ours overrules what is everybody's.
+        let mut layer = super::otel::layer(&self.otel);
         for (name, value) in &self.variables {
             if [CONFIG_VARIABLE, KUBECTL_VARIABLE].contains(&name.as_str()) {
                 continue;

@@ -74,6 +74,12 @@ pub enum Problem {
         /// The variable that was most likely meant.
         nearest: String,
     },
+    /// A variable's value is no list of headers.
+    #[error("the variable {name} is no list of headers such as name=value,name=value")]
+    Headers {
+        /// The variable. Its value may be a secret.
+        name: String,
+    },
     /// A variable's value is not text.
     #[error("the variable {name} is not UTF-8")]
     NotText {

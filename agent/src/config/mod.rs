@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod key;
 mod nearest;
+mod otel;
 mod overlay;
 mod raw;
 mod reference;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use environment::{CONFIG_VARIABLE, Environment, KUBECTL_VARIABLE};
 pub use error::{Error, Problem};
 pub use key::{Key, Topic};
+pub use otel::Headers;
 pub use overlay::{Entry, Layer, Loaded, Origin, Setting};
 pub use reference::{reference_markdown, sample_yaml};
 pub use reload::{Reload, diff};
@@ -54,6 +56,8 @@ pub struct Config {
     pub watch: Watch,
     /// What is done with the paths of requests.
     pub paths: Paths,
+    /// How paths become routes.
+    pub routes: Routes,
     /// Which lanes are on.
     pub lanes: Lanes,
     /// The kill switch: every lane detached.
@@ -74,6 +78,8 @@ pub struct Config {
     pub kubernetes: Kubernetes,
     /// What is known of the network.
     pub network: Addresses,
+    /// Where requests go as spans, and which.
+    pub traces: Traces,
     /// Where the cgroup hierarchy is mounted; `None`: found at start.
     pub cgroup_root: Option<PathBuf>,
     /// Where the proc file system is mounted.
@@ -124,6 +130,46 @@ pub struct Addresses {
     pub names: Vec<Network>,
 }
 
+/// Where requests go as spans, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// URL of an OTLP endpoint; `None`: no spans.
+    pub endpoint: Option<String>,
+    /// How it is spoken to.
+    pub protocol: TraceProtocol,
+    /// Whether requests to it are compressed.
+    pub compression: Compression,
+    /// Certificates of those who sign the endpoint's; `None`: the system's.
+    pub certificate: Option<PathBuf>,
+    /// How long one export may take.
+    pub timeout: Duration,
+    /// One request in so many is exported of those that neither failed nor were
+    /// slow.
+    pub one_in: u32,
+    /// The most requests that are exported in a second.
+    pub per_second: u32,
+    /// Whether those of processes that send spans themselves are exported too.
+    pub instrumented: bool,
+}
+
+/// How an OTLP endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceProtocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf in the bodies of HTTP requests.
+    HttpProtobuf,
+}
+
+/// How bodies are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// They are not.
+    None,
+    /// By gzip.
+    Gzip,
+}
+
 /// What is done with the paths of requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Paths {
@@ -131,6 +177,15 @@ pub struct Paths {
     pub keep: bool,
     /// Requests with exactly these paths are counted as filtered.
     pub ignore: Vec<String>,
+}
+
+/// How paths become routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// Routes as patterns, the first that fits counts.
+    pub patterns: Vec<String>,
+    /// Whether routes are guessed of paths that no pattern fits.
+    pub heuristic: bool,
 }
 
 /// Which lanes are on.
@@ -259,6 +314,7 @@ impl Default for Config {
                 annotations: true,
             },
             paths: Paths { keep: false, ignore: ignored.map(str::to_owned).to_vec() },
+            routes: Routes::default(),
             lanes: Lanes {
                 sockets: true,
                 cpu: true,
@@ -276,6 +332,16 @@ impl Default for Config {
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             kubernetes: Kubernetes::default(),
             network: Addresses::default(),
+            traces: Traces {
+                endpoint: None,
+                protocol: TraceProtocol::HttpProtobuf,
+                compression: Compression::None,
+                certificate: None,
+                timeout: Duration::from_secs(10),
+                one_in: 100,
+                per_second: 100,
+                instrumented: false,
+            },
             cgroup_root: None,
             proc_root: PathBuf::from("/proc"),
         }

@@ -10,13 +10,15 @@ use agent_common::limits::MAX_IGNORED_PATHS;
 
 use super::key::{Key, Many, One, Topic};
 use super::value::{
-    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, Maybe, Name, NetworkText,
-    NodeName, RequestPath, SelectorText, Share, Whole,
+    AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, HttpUrl, Maybe, Name,
+    NetworkText, NodeName, RequestPath, RoutePattern, SelectorText, Share, Whole,
 };
-use super::{Config, Detail, LogFormat, LogLevel};
+use super::{Compression, Config, Detail, LogFormat, LogLevel, TraceProtocol};
 
 /// The most items of a list that selects what to watch.
 const MAX_SELECTED: usize = 256;
+/// The most patterns of routes: twice the routes that a container may have.
+const MAX_ROUTE_PATTERNS: usize = 64;
 /// The kernel's bound on process ids (`PID_MAX_LIMIT`).
 const MAX_PID: u32 = 4 << 20;
 /// What the kernel keeps of a task's name: `TASK_COMM_LEN` without its NUL.
@@ -154,6 +156,30 @@ pub static KEYS: &[Key] = &[
         many!(NetworkText, MAX_SELECTED, ',', network.names),
         "Names of networks outside of the cluster, for the peers of edges; the narrowest that has an address gives its name.")
         .live(),
+    Key::new("traces.endpoint",
+        one!(Maybe { of: HttpUrl, empty: "no spans" }, traces.endpoint),
+        "URL of an OTLP endpoint, to which requests are sent as spans; without a path it gets `/v1/traces`, and gRPC takes no path. Also `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and `OTEL_EXPORTER_OTLP_ENDPOINT`, by the rules of OpenTelemetry; headers come from `OTEL_EXPORTER_OTLP_HEADERS` alone."),
+    Key::new("traces.protocol",
+        one!(Choice(&[("grpc", TraceProtocol::Grpc), ("http/protobuf", TraceProtocol::HttpProtobuf)]), traces.protocol),
+        "How the endpoint is spoken to. Also `OTEL_EXPORTER_OTLP_PROTOCOL`."),
+    Key::new("traces.compression",
+        one!(Choice(&[("none", Compression::None), ("gzip", Compression::Gzip)]), traces.compression),
+        "How requests to the endpoint are compressed. Also `OTEL_EXPORTER_OTLP_COMPRESSION`."),
+    Key::new("traces.certificate",
+        one!(Maybe { of: AbsolutePath { max_bytes: MAX_PATH_BYTES }, empty: "the system's" }, traces.certificate),
+        "A PEM file with the certificates that an `https` endpoint is trusted by. Also `OTEL_EXPORTER_OTLP_CERTIFICATE`."),
+    Key::new("traces.timeout",
+        one!(DurationIn { min: Duration::from_millis(10), max: Duration::from_secs(300) }, traces.timeout),
+        "How long one export may take. Also `OTEL_EXPORTER_OTLP_TIMEOUT`, in milliseconds."),
+    Key::new("traces.one_in",
+        one!(Whole { min: 1, max: 1_000_000 }, traces.one_in),
+        "Requests that failed, or were slower than their service's running p99, are exported; of the others one in so many."),
+    Key::new("traces.per_second",
+        one!(Whole { min: 1, max: 10_000 }, traces.per_second),
+        "The most requests that are exported in a second, whatever they are."),
+    Key::new("traces.instrumented",
+        one!(Flag, traces.instrumented),
+        "Export requests of processes that send spans themselves too: of those that hold a connection to port 4317 or 4318 of somebody."),
     Key::new("paths.keep",
         one!(Flag, paths.keep),
         "Keep the first bytes of a request's path, cut at `?`. They can hold names and numbers of customers.")
@@ -162,6 +188,12 @@ pub static KEYS: &[Key] = &[
         many!(RequestPath, MAX_IGNORED_PATHS as usize, ',', paths.ignore),
         "Requests with exactly these paths are counted as filtered and not measured.")
         .live(),
+    Key::new("routes.patterns",
+        many!(RoutePattern, MAX_ROUTE_PATTERNS, ',', routes.patterns),
+        "Routes of requests, such as `/users/{id}`, `*` at the end for anything; the first that fits counts. They are the label `http_route` and in the names of spans; paths are read for them and not kept."),
+    Key::new("routes.heuristic",
+        one!(Flag, routes.heuristic),
+        "Guess the route of a path that no pattern fits: what looks like an id becomes `{id}`; at most 32 routes a container."),
     Key::new("lanes.sockets",
         one!(Flag, lanes.sockets),
         "Requests, RTT and jitter.")

@@ -106,6 +106,13 @@ impl Request {
         self.flags & FLAG_ABORTED != 0
     }
 
+    /// Whether its server failed, or its client left: what an error is to
+    /// metrics and spans alike.
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        self.is_aborted() || self.status >= 500
+    }
+
     /// Whether it was cut off at an upgrade or event stream.
     #[must_use]
     pub const fn is_stream(&self) -> bool {

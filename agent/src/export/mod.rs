@@ -8,6 +8,8 @@ mod encode;
 pub mod json;
 #[cfg(feature = "agent")]
 pub mod negotiate;
+#[cfg(feature = "traces")]
+pub mod otlp;
 #[cfg(feature = "agent")]
 pub mod protobuf;
 #[cfg(feature = "agent")]

@@ -7,7 +7,7 @@
 use super::Detail;
 use crate::{
     aggregate::{
-        histogram::HistogramValue,
+        histogram::{Exemplar, HistogramValue},
         labels::LabelSet,
         snapshot::{Family, Snapshot, Value},
     },
@@ -112,7 +112,7 @@ impl Writer<'_> {
                     self.seconds(*ns)?;
                 }
                 (Value::Histogram(value), Shape::Buckets(edges_ns)) => {
-                    self.buckets(metric, &series.labels, &value.cumulative(edges_ns), &bounds)?;
+                    self.buckets(metric, &series.labels, value, edges_ns, &bounds)?;
                     self.sum_and_count(metric, &series.labels, value)?;
                 }
                 (Value::Histogram(value), Shape::SumAndCount) => {
@@ -172,9 +172,13 @@ impl Writer<'_> {
         &mut self,
         metric: &Metric,
         labels: &LabelSet,
-        counts: &[u64],
+        value: &HistogramValue,
+        edges_ns: Edges,
         bounds: &[String],
     ) -> io::Result<()> {
+        let counts = value.cumulative(edges_ns);
+        // Text 0.0.4 has none.
+        let exemplars = value.exemplars.as_deref().filter(|_| self.dialect == Dialect::OpenMetrics);
         let start = self.out.len();
         self.out.extend_from_slice(metric.name.as_bytes());
         self.out.extend_from_slice(b"_bucket{");
@@ -189,9 +193,23 @@ impl Writer<'_> {
                 self.out.extend_from_within(start..end);
             }
             self.out.extend_from_slice(bound.as_bytes());
-            writeln!(self.out, "{count}")?;
+            write!(self.out, "{count}")?;
+            if let Some(Some(exemplar)) = exemplars.and_then(|all| all.get(index)) {
+                self.exemplar(exemplar)?;
+            }
+            self.out.push(b'\n');
         }
         Ok(())
+    }
+
+    fn exemplar(&mut self, of: &Exemplar) -> io::Result<()> {
+        let (seconds, below) = (of.value_ns / 1_000_000_000, of.value_ns % 1_000_000_000);
+        let (at, at_ms) = (of.unix_ns / 1_000_000_000, of.unix_ns / 1_000_000 % 1_000);
+        let (trace, span) = (of.trace_id, of.span_id);
+        write!(
+            self.out,
+            " # {{trace_id=\"{trace:032x}\",span_id=\"{span:016x}\"}} {seconds}.{below:09} {at}.{at_ms:03}"
+        )
     }
 
     fn sum_and_count(

@@ -309,6 +309,69 @@ pub static POD_CONTAINERS: Metric = own(
     "Containers of pods that serve: named, waiting for their name and not shown, or shown without (unnamed).",
 );
 
+/// What is decided about requests, where spans are on.
+pub static TRACE_DECISIONS: Metric = own(
+    "strata_agent_trace_decisions",
+    "",
+    Counter,
+    &["decision"],
+    "Requests by what was decided about their spans: kept as error, slow, linked, parent or ratio; not kept as out, capped, unsampled or instrumented.",
+);
+
+/// The books of requests as spans.
+pub static TRACE_REQUESTS: Metric = own(
+    "strata_agent_trace_requests",
+    "",
+    Counter,
+    &["outcome"],
+    "Requests by what became of their spans; with those that wait they are all that were exported as metrics.",
+);
+
+/// Chosen requests that did not arrive.
+pub static TRACE_DROPPED: Metric = own(
+    "strata_agent_trace_dropped",
+    "",
+    Counter,
+    &["reason"],
+    "Requests that were to be exported as spans and could not be, by reason.",
+);
+
+/// Spans that arrived.
+pub static TRACE_SPANS: Metric = own(
+    "strata_agent_trace_spans",
+    "",
+    Counter,
+    &[],
+    "Spans that the endpoint has taken: of requests, and of the calls that they made.",
+);
+
+/// How the endpoint answers.
+pub static TRACE_SENDS: Metric = own(
+    "strata_agent_trace_sends",
+    "",
+    Counter,
+    &["result"],
+    "Tries to send a batch of spans, by result.",
+);
+
+/// Requests on their way.
+pub static TRACE_WAITING: Metric = own(
+    "strata_agent_trace_waiting",
+    "",
+    Gauge,
+    &[],
+    "Requests that wait to be exported as spans: for their calls, or for the endpoint.",
+);
+
+/// Memory of requests on their way.
+pub static TRACE_QUEUE_BYTES: Metric = own(
+    "strata_agent_trace_queue_bytes",
+    "bytes",
+    Gauge,
+    &[],
+    "Memory of requests that wait for the endpoint of spans; at most 8 MiB.",
+);
+
 /// Every metric of this file, in the order of the reference.
 pub const ALL: &[&Metric] = &[
     &LANE_STATE,
@@ -345,4 +408,11 @@ pub const ALL: &[&Metric] = &[
     &METADATA_REQUESTS,
     &PODS_UNSELECTED,
     &POD_CONTAINERS,
+    &TRACE_DECISIONS,
+    &TRACE_REQUESTS,
+    &TRACE_DROPPED,
+    &TRACE_SPANS,
+    &TRACE_SENDS,
+    &TRACE_WAITING,
+    &TRACE_QUEUE_BYTES,
 ];

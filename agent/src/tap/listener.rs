@@ -38,7 +38,7 @@ pub(super) struct Listener {
     fits: Vec<Option<(u64, Fit)>>,
     /// Of services that are not known yet.
     nobody: Identity,
-    joiner: Joiner,
+    joiner: Joiner<Identity>,
     /// Lines that are not sent yet.
     buffer: Vec<u8>,
     chunks: mpsc::Sender<Vec<u8>>,
@@ -184,8 +184,8 @@ impl Listener {
         }
     }
 
-    fn write_joined(&mut self, joined: &Joined, offset_ns: u64) {
-        let Joined { request, identity, calls, missing } = joined;
+    fn write_joined(&mut self, joined: &Joined<Identity>, offset_ns: u64) {
+        let Joined { request, about: identity, calls, missing } = joined;
         let path = request.path.as_deref();
         self.write(|| Traced::new(request, path, identity, calls, *missing, offset_ns));
     }

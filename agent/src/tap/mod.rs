@@ -15,7 +15,7 @@ mod channel;
 #[cfg(feature = "agent")]
 mod filter;
 #[cfg(feature = "agent")]
-mod join;
+pub(crate) mod join;
 #[cfg(feature = "agent")]
 mod line;
 #[cfg(feature = "agent")]

@@ -3,6 +3,7 @@
 pub mod log;
 pub mod metadata;
 pub mod starts;
+pub mod traces;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -54,6 +55,8 @@ pub struct Own {
     is_config_refused: AtomicBool,
     /// Where names of pods come from.
     pub metadata: metadata::Metadata,
+    /// Requests as spans.
+    pub traces: traces::Traces,
 }
 
 impl Default for Own {
@@ -66,6 +69,7 @@ impl Default for Own {
             config_loaded_unix_ns: AtomicU64::new(0),
             is_config_refused: AtomicBool::new(false),
             metadata: metadata::Metadata::default(),
+            traces: traces::Traces::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod edges;
 mod own;
 mod pods;
 mod regulate;
+mod spans;
 mod takers;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::aggregate::governor::Governor;
 use crate::aggregate::governor::meter::Meter;
 use crate::aggregate::labels::{Identity, LabelSet};
 use crate::aggregate::requests::RequestSeries;
+use crate::aggregate::routes::Router;
 use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::switches::Switches;
 use crate::attribution::attributor::{Attributor, Change};
@@ -48,6 +50,7 @@ use crate::probes::Lane;
 use crate::source::counters::Counters;
 use crate::source::edges::Edges;
 use crate::source::stats::Stats;
+use crate::spans::{Marks, Spans};
 use crate::sys::clock;
 use crate::tap::{Order, Tap};
 use crate::telemetry::{Dropped, Own};
@@ -92,6 +95,10 @@ pub struct Worker {
     pub(super) meter: Meter,
     /// Who is shown requests as they finish.
     pub(super) tap: Tap,
+    /// Who chooses requests that are exported as spans, where any are.
+    pub(super) spans: Option<Spans>,
+    /// What makes routes of paths, where that is asked for.
+    pub(super) router: Option<Router>,
     /// What the configuration says of paths: kept, and which are ignored.
     pub(super) paths: Paths,
     started_unix_ns: u64,
@@ -135,6 +142,8 @@ impl Worker {
             governor: Governor::new(config.governor.enabled, config.governor.budget),
             meter: Meter::new(crate::host::cpus::online()),
             tap: Tap::new(config.paths.keep),
+            spans: None,
+            router: Router::new(&config.routes),
             paths: config.paths.clone(),
             started_unix_ns: clock::unix_ns(),
             kernel,
@@ -148,6 +157,7 @@ impl Worker {
     ///
     /// If `/proc` or the cgroup tree cannot be read.
     pub fn start(&mut self) -> Result<(), crate::attribution::procfs::Error> {
+        self.keep_paths();
         self.attach_wanted();
         self.tick_pods();
         self.parts.attributor.scan()?;
@@ -200,6 +210,9 @@ impl Worker {
 
     /// Sends what was gathered for who traces, and tells of what was not seen.
     pub fn tick_tap(&mut self) {
+        if self.tap.is_idle() {
+            return;
+        }
         self.tap.set_unseen(self.unseen());
         self.flush_tap();
     }
@@ -272,6 +285,7 @@ impl Worker {
         self.snapshot_regulation(&mut snapshot);
         self.snapshot_pods(&mut snapshot);
         self.snapshot_edges(&mut snapshot);
+        self.snapshot_spans(&mut snapshot);
         self.parts.attributor.set_shown();
         snapshot
     }
@@ -296,21 +310,34 @@ impl Worker {
             let attributor = &self.parts.attributor;
             self.takers.find(culprit, |tgid| attributor.who_is(tgid))
         });
+        // A copy, which is only made of what is asked for.
+        let route = self.router.as_ref().and_then(|router| {
+            router.route(request.path.as_deref()?).map(|route| route.into_owned())
+        });
+        let route = route.as_deref();
         let Some(entry) = self.entry(request.service) else {
             self.parts.own.count_dropped(Dropped::UnknownService, 1);
             self.parts.own.count_dropped_request(request.service);
             return;
         };
-        entry.requests.observe(request, entry.budget.as_mut());
+        let is_slow = entry.requests.observe(request, route, entry.budget.as_mut());
         if let Some(taker) = taker {
             let wait_ns = request.work.runqueue_worst_ns;
             entry.taken.observe(&taker, wait_ns, entry.budget.as_mut());
+        }
+        if let Some(spans) = &mut self.spans {
+            let service = self.parts.attributor.services().get(request.service);
+            let keeps_path = self.paths.keep;
+            spans.request(request, service, Marks { is_slow, route, keeps_path });
         }
     }
 
     fn take_call(&mut self, call: &Call) {
         if !self.tap.is_idle() {
             self.tap.call(call);
+        }
+        if let Some(spans) = &mut self.spans {
+            spans.call(call);
         }
         match self.entry(call.service) {
             Some(entry) => entry.calls.observe(call, entry.budget.as_mut()),
@@ -376,6 +403,9 @@ impl Worker {
                     self.parts.own.clear_service(service);
                     self.series.remove(&service);
                     self.estimator.forget(service);
+                    if let Some(spans) = &mut self.spans {
+                        spans.forget(service);
+                    }
                 }
             }
         }

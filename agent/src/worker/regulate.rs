@@ -58,9 +58,10 @@ impl Worker {
     }
 
     /// Has the kernel keep paths where they are configured to be, or while
-    /// somebody traces who wants them.
+    /// somebody traces who wants them, or routes are made of them.
     pub(super) fn keep_paths(&mut self) {
-        self.parts.policies.keep_paths(self.paths.keep || self.tap.wants_paths());
+        let wants_paths = self.router.is_some() || self.tap.wants_paths();
+        self.parts.policies.keep_paths(self.paths.keep || wants_paths);
     }
 
     /// Holds every lane off because of crashes, or no more.

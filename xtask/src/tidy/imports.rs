@@ -44,6 +44,8 @@ const ROOMS: &[Room] = &[
     room("aggregate", &["event", "probes", "metrics", "config", "telemetry", "attribution"]),
     // It shows events to who listens, under the names of attribution.
     room("tap", &["sys", "event", "config", "attribution"]),
+    // It holds requests and their calls together as the tap does.
+    room("spans", &["sys", "event", "telemetry", "attribution", "tap"]),
     // Where the stages meet; nothing but `app` may name it.
     room(
         "worker",
@@ -60,9 +62,13 @@ const ROOMS: &[Room] = &[
             "attribution",
             "aggregate",
             "tap",
+            "spans",
         ],
     ),
-    room("export", &["aggregate", "event", "metrics", "config", "telemetry"]),
+    room(
+        "export",
+        &["aggregate", "event", "metrics", "config", "telemetry", "spans", "attribution"],
+    ),
     room(
         "admin",
         &[
@@ -115,6 +121,8 @@ const GUESTS: &[Guest] = &[
     Guest { path: "futures", rooms: &["cluster"] },
     Guest { path: "prometheus_client", rooms: &["export"] },
     Guest { path: "opentelemetry*", rooms: &["export"] },
+    Guest { path: "rustls", rooms: &["export"] },
+    Guest { path: "hyper_rustls", rooms: &["export"] },
     Guest { path: "clap", rooms: &["cli"] },
     Guest { path: "libc", rooms: &["sys"] },
     // What runs at the same time is decided, and visible, in one file.

@@ -144,9 +144,11 @@ impl Observed {
     fn value(&self) -> Value {
         match self {
             Self::Http(durations) => durations.value(),
-            Self::Other(histogram) => {
-                Value::Histogram(Arc::new(HistogramValue { durations: *histogram, classic: None }))
-            }
+            Self::Other(histogram) => Value::Histogram(Arc::new(HistogramValue {
+                durations: *histogram,
+                classic: None,
+                exemplars: None,
+            })),
         }
     }
 }

@@ -67,8 +67,9 @@ static LABELS: LazyLock<Labels> = LazyLock::new(|| Labels {
 });
 
 /// A histogram without values, and without classic buckets.
-static EMPTY: LazyLock<Arc<HistogramValue>> =
-    LazyLock::new(|| Arc::new(HistogramValue { durations: Histogram::new(), classic: None }));
+static EMPTY: LazyLock<Arc<HistogramValue>> = LazyLock::new(|| {
+    Arc::new(HistogramValue { durations: Histogram::new(), classic: None, exemplars: None })
+});
 
 /// Whether a value has series of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -298,7 +299,7 @@ impl CounterSeries {
         let value = match classic {
             // Two kibibytes that say nothing: most containers make no connects.
             None if durations.buckets.iter().all(|count| *count == 0) => Arc::clone(&EMPTY),
-            _ => Arc::new(HistogramValue { durations: *durations, classic }),
+            _ => Arc::new(HistogramValue { durations: *durations, classic, exemplars: None }),
         };
         to.family(metric).push(labels.of(&self.identity), Value::Histogram(value));
     }

@@ -8,8 +8,10 @@ use agent_common::head::Method;
 
 use crate::aggregate::budget::{Budget, Group, REQUEST_SET, TAIL_SET};
 use crate::aggregate::durations::Durations;
+use crate::aggregate::histogram::Exemplar;
 use crate::aggregate::labels::{Identity, LabelSet};
 use crate::aggregate::parts::{PART_SET, PartProtocol, PartSums};
+use crate::aggregate::routes::{NO_ROUTE, Routes};
 use crate::aggregate::snapshot::{Snapshot, Value};
 use crate::aggregate::tail::Tail;
 use crate::event::request::Request;
@@ -42,20 +44,27 @@ struct HttpKey {
     method: Method,
     status: u16,
     failure: Failure,
+    /// Number of the route, see [`Routes`].
+    route: u8,
 }
 
 impl HttpKey {
-    fn of(request: &Request) -> Self {
-        let failure = match request.status {
-            _ if request.is_aborted() => Failure::Aborted,
+    const fn of(request: &Request, route: u8) -> Self {
+        Self::new(request.method, request.status, request.is_aborted(), route)
+    }
+
+    const fn new(method: Method, status: u16, is_aborted: bool, route: u8) -> Self {
+        let failure = match status {
+            _ if is_aborted => Failure::Aborted,
             status @ 500.. => Failure::Status(status),
             _ => Failure::None,
         };
-        Self { method: request.method, status: request.status, failure }
+        Self { method, status, failure, route }
     }
 
     /// Where requests beyond the bounds, and sampled-out ones, are counted.
-    const REST: Self = Self { method: Method::Other, status: 0, failure: Failure::None };
+    const REST: Self =
+        Self { method: Method::Other, status: 0, failure: Failure::None, route: NO_ROUTE };
 }
 
 /// Durations of one label set, and where their time went.
@@ -130,9 +139,9 @@ enum Key {
 }
 
 impl Key {
-    fn of(request: &Request) -> Self {
-        if request.protocol == Protocol::Http1 {
-            Self::Http(HttpKey::of(request))
+    const fn of(request: &Request, route: u8) -> Self {
+        if matches!(request.protocol, Protocol::Http1) {
+            Self::Http(HttpKey::of(request, route))
         } else {
             Self::Turn(request.protocol, request.local.1)
         }
@@ -209,12 +218,26 @@ pub struct RequestSeries {
     outcomes: [LabelSet; OUTCOMES.len()],
     http: Sets<HttpKey>,
     turns: Sets<(Protocol, u16)>,
+    routes: Routes,
     exported: u64,
     folded: HashSet<Key>,
     books: TimeBooks,
     tail: Tail,
     /// Whether the tail has series; decided with the first request.
     has_tail: Option<bool>,
+}
+
+/// What tells the series of an HTTP request, after it was counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    /// Its method.
+    pub method: Method,
+    /// Its status.
+    pub status: u16,
+    /// Whether its client left.
+    pub is_aborted: bool,
+    /// Its route.
+    pub route: Option<&'a str>,
 }
 
 /// What becomes of requests, in the order of the books.
@@ -227,17 +250,44 @@ impl RequestSeries {
         let outcomes = OUTCOMES.map(|name| LabelSet::new(&REQUESTS, Some(&identity), &[name]));
         let (http, turns, folded) = (Sets::new(), Sets::new(), HashSet::new());
         let (books, tail) = Default::default();
-        Self { identity, outcomes, http, turns, exported: 0, folded, books, tail, has_tail: None }
+        let routes = Routes::default();
+        Self {
+            identity,
+            outcomes,
+            http,
+            turns,
+            routes,
+            exported: 0,
+            folded,
+            books,
+            tail,
+            has_tail: None,
+        }
     }
 
     /// Counts a request. Without a budget, which a container beyond the node's
-    /// does not have, it is counted with all others.
-    pub fn observe(&mut self, request: &Request, budget: Option<&mut Budget>) {
+    /// does not have, it is counted with all others. Says whether it is slower
+    /// than the service's running p99.
+    pub fn observe(
+        &mut self,
+        request: &Request,
+        route: Option<&str>,
+        budget: Option<&mut Budget>,
+    ) -> bool {
         self.exported += 1;
-        let key = Key::of(request);
+        let key = Key::of(request, self.routes.number(route));
         self.set(key, budget).observe(request);
         let estimated = request.work.estimated;
-        self.tail.observe(request.wall_ns(), request.end_ns, &request.parts, estimated);
+        self.tail.observe(request.wall_ns(), request.end_ns, &request.parts, estimated)
+    }
+
+    /// An HTTP request that was counted has a span.
+    pub fn exemplify(&mut self, of: &Sighting<'_>, exemplar: Exemplar) {
+        let route = self.routes.find(of.route);
+        let key = HttpKey::new(of.method, of.status, of.is_aborted, route);
+        if let Some(observed) = self.http.own.get_mut(&key) {
+            observed.durations.exemplify(exemplar);
+        }
     }
 
     /// Requests counted one by one.
@@ -332,13 +382,11 @@ impl RequestSeries {
                 }
                 is_granted
             });
-        let identity = &self.identity;
+        let (identity, routes) = (&self.identity, &self.routes);
         match key {
-            Key::Http(key) if is_own => self
-                .http
-                .own
-                .entry(key)
-                .or_insert_with(|| Observed::new(http_labels(identity, &key))),
+            Key::Http(key) if is_own => self.http.own.entry(key).or_insert_with(|| {
+                Observed::new(http_labels(identity, &key, routes.label(key.route)))
+            }),
             Key::Http(_) => self.http_rest(),
             Key::Turn(protocol, port) if is_own => self
                 .turns
@@ -351,7 +399,7 @@ impl RequestSeries {
 
     fn http_rest(&mut self) -> &mut Observed {
         let identity = &self.identity;
-        let make = || Observed::new(http_labels(identity, &HttpKey::REST));
+        let make = || Observed::new(http_labels(identity, &HttpKey::REST, ""));
         self.http.rest.get_or_insert_with(make)
     }
 
@@ -368,14 +416,14 @@ fn turn_labels(identity: &Identity, protocol: Protocol, port: u16) -> LabelSet {
     LabelSet::new(&TURN_DURATION, Some(identity), &values)
 }
 
-fn http_labels(identity: &Identity, key: &HttpKey) -> LabelSet {
+fn http_labels(identity: &Identity, key: &HttpKey, route: &str) -> LabelSet {
     let status = if key.status == 0 { String::new() } else { key.status.to_string() };
     let error = match key.failure {
         Failure::None => String::new(),
         Failure::Status(status) => status.to_string(),
         Failure::Aborted => "client_disconnected".to_owned(),
     };
-    let values = [key.method.as_str(), &status, "http", &error, ""];
+    let values = [key.method.as_str(), &status, "http", &error, route];
     LabelSet::new(&HTTP_SERVER_REQUEST_DURATION, Some(identity), &values)
 }
 

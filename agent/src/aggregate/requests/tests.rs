@@ -188,7 +188,7 @@ proptest! {
                 Fate::Arrives => {
                     wall_ns += request.wall_ns();
                     let has_budget = !is_admitted_late || i > half;
-                    series.observe(&request, has_budget.then_some(&mut budget));
+                    series.observe(&request, None, has_budget.then_some(&mut budget));
                 }
             }
         }
@@ -214,10 +214,10 @@ fn label_sets_beyond_the_budget_are_folded_and_stay_so() {
     let mut budget = budget(&node, 183);
     let mut series = series();
     for status in 200..260 {
-        series.observe(&request(Protocol::Http1, status, 80, 1), Some(&mut budget));
+        series.observe(&request(Protocol::Http1, status, 80, 1), None, Some(&mut budget));
     }
     for _ in 0..3 {
-        series.observe(&request(Protocol::Http1, 259, 80, 1), Some(&mut budget));
+        series.observe(&request(Protocol::Http1, 259, 80, 1), None, Some(&mut budget));
     }
     let mut snapshot = Snapshot::new(1);
     series.snapshot(&books(), 0, &mut budget, &mut snapshot);
@@ -234,7 +234,7 @@ fn sampled_turns_are_turns() {
     let node = NodeBudget::new(30_000);
     let mut budget = budget(&node, 183);
     let (mut series, mut books) = (series(), books());
-    series.observe(&request(Protocol::Opaque, 0, 6379, 1), Some(&mut budget));
+    series.observe(&request(Protocol::Opaque, 0, 6379, 1), None, Some(&mut budget));
     books.sampled = 1;
     books.sampled_durations.observe(9);
     books.sampled_classic[0] = 1;
@@ -248,7 +248,7 @@ fn sampled_turns_are_turns() {
             .find(|family| std::ptr::eq(family.metric(), &HTTP_SERVER_REQUEST_DURATION));
         assert!(http.is_none_or(|family| family.series().is_empty()));
         // HTTP that comes later changes nothing about that.
-        series.observe(&request(Protocol::Http1, 200, 80, 0), None);
+        series.observe(&request(Protocol::Http1, 200, 80, 0), None, None);
         series = RequestSeries { http: Sets::new(), ..series };
     }
 }
@@ -262,7 +262,7 @@ fn an_ordinary_api_keeps_its_methods_and_statuses_by_default() {
     for method in [Method::Get, Method::Post] {
         for status in [200, 201, 204, 400, 404, 500] {
             let request = Request { method, ..request(Protocol::Http1, status, 80, 1) };
-            series.observe(&request, Some(&mut budget));
+            series.observe(&request, None, Some(&mut budget));
         }
     }
     let mut snapshot = Snapshot::new(1);
@@ -284,9 +284,9 @@ fn all_parts_of_a_protocol_begin_with_its_first_request() {
             .map(|metric| series_of(&snapshot, metric))
     };
     assert_eq!(shown(&mut series), [0; 4]);
-    series.observe(&request(Protocol::Http1, 200, 80, 7), None);
+    series.observe(&request(Protocol::Http1, 200, 80, 7), None, None);
     assert_eq!(shown(&mut series), [19, 18, 1, 3], "also where they are folded");
-    series.observe(&request(Protocol::Opaque, 0, 6379, 7), None);
+    series.observe(&request(Protocol::Opaque, 0, 6379, 7), None, None);
     assert_eq!(shown(&mut series), [38, 18, 1, 3]);
 }
 
@@ -302,7 +302,7 @@ fn what_the_tail_is_made_of_is_told_from_the_rest() {
         let mut measured = RequestParts::new();
         measured.ns[part as usize] = wall_ns;
         request.parts = parts::close(wall_ns, &measured);
-        series.observe(&request, Some(&mut budget));
+        series.observe(&request, None, Some(&mut budget));
     }
     let mut snapshot = Snapshot::new(1);
     series.snapshot(&books(), 0, &mut budget, &mut snapshot);
@@ -336,7 +336,7 @@ fn what_a_request_costs() {
         request.arrival_ns = i * 10_000;
         request.end_ns = request.arrival_ns + 100_000 + i % 1_000 * 900;
         request.parts.ns[Part::Unknown as usize] = request.wall_ns();
-        series.observe(&request, Some(&mut budget));
+        series.observe(&request, None, Some(&mut budget));
     }
     let each_ns = (thread_cpu_ns() - started_ns) / REQUESTS;
     let mut snapshot = Snapshot::new(1);

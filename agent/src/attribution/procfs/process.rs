@@ -56,6 +56,18 @@ impl Process {
         Self { dir, tgid }
     }
 
+    /// Whether it has an established connection to one of these ports of others.
+    /// Looks at `max_descriptors` at most; `false` if they may not be read.
+    #[must_use]
+    pub fn is_connected_to(&self, ports: &[u16], max_descriptors: usize) -> bool {
+        let connected = sockets::read_connected_to(&self.dir, ports);
+        !connected.is_empty()
+            && self.socket_inodes().is_ok_and(|descriptors| {
+                let mut sockets = descriptors.take(max_descriptors).flatten();
+                sockets.any(|inode| connected.contains(&inode))
+            })
+    }
+
     /// Its number.
     #[must_use]
     pub fn tgid(&self) -> Tgid {

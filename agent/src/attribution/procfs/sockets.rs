@@ -3,7 +3,7 @@
 //! Separate because it joins two views of `/proc` (a namespace's table and a
 //! process's descriptors) that cost unlike the rest: both grow with the load.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, ReadDir, read_dir};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -115,6 +115,42 @@ fn read_table(path: &Path, max: usize, found: &mut ListeningSockets) -> io::Resu
     }
 }
 
+/// Lines of a table that are read when a connection is looked for: a namespace
+/// with more connections is looked through in part.
+const MAX_CONNECTION_LINES: usize = 65_536;
+
+/// Inodes of the established connections of a network namespace to one of these
+/// ports of others.
+pub(super) fn read_connected_to(process_dir: &Path, ports: &[u16]) -> HashSet<u64> {
+    let mut found = HashSet::new();
+    for name in ["net/tcp", "net/tcp6"] {
+        let Ok(file) = File::open(process_dir.join(name)) else { continue };
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        for _ in 0..MAX_CONNECTION_LINES {
+            line.clear();
+            let read = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+            if !read.is_ok_and(|length| length > 0) {
+                break;
+            }
+            found.extend(connected_to(&String::from_utf8_lossy(&line), ports));
+        }
+    }
+    found
+}
+
+/// The inode of the connection that a line tells of, if it is established and
+/// leads to one of these ports.
+fn connected_to(line: &str, ports: &[u16]) -> Option<u64> {
+    let mut fields = line.split_ascii_whitespace().skip(2);
+    let (_, port) = fields.next()?.rsplit_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    // TCP_ESTABLISHED is 1.
+    let is_established = u8::from_str_radix(fields.next()?, 16).ok()? == 1;
+    let inode = fields.nth(5)?.parse().ok()?;
+    (is_established && ports.contains(&port)).then_some(inode)
+}
+
 /// The descriptors of a process: an item each, `Some` if it is a socket.
 #[derive(Debug)]
 pub struct SocketInodes {
@@ -151,7 +187,7 @@ mod tests {
 
     use proptest::prelude::proptest;
 
-    use super::{Line, ListeningSocket};
+    use super::{Line, ListeningSocket, connected_to};
     use crate::attribution::procfs::ProcRoot;
     use crate::event::ids::Tgid;
 
@@ -173,6 +209,23 @@ mod tests {
         ));
         assert!(matches!(Line::parse(open), Line::Connection));
         assert!(matches!(Line::parse(&v4[..80]), Line::Other));
+    }
+
+    #[test]
+    fn a_connection_to_a_port_is_told_from_one_from_it() {
+        let to = "   2: 0100007F:D431 0100007F:10DD 01 00000000:00000000 00:00000000 00000000     0        0 99 1 0";
+        let from = "   3: 0100007F:10DD 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 98 1 0";
+        let closing = to.replace(" 01 ", " 06 ");
+        assert_eq!(connected_to(to, &[4317, 4318]), Some(99));
+        assert_eq!(connected_to(to, &[4318]), None);
+        assert_eq!(connected_to(from, &[4317]), None);
+        assert_eq!(connected_to(&closing, &[4317]), None);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let process = ProcRoot::default().process(Tgid(std::process::id()));
+        assert!(!process.is_connected_to(&[port], 65_536));
+        let _connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert!(process.is_connected_to(&[port], 65_536));
     }
 
     #[test]

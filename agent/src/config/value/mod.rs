@@ -10,6 +10,7 @@ mod scalar;
 mod selector;
 mod text;
 mod units;
+mod url;
 
 pub use error::Unfit;
 pub use glob::Glob;
@@ -21,8 +22,9 @@ pub(super) use glob::GlobText;
 pub(super) use network::NetworkText;
 pub(super) use scalar::{Address, Choice, Flag, Share, Whole};
 pub(super) use selector::SelectorText;
-pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath};
+pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath, RoutePattern};
 pub(super) use units::{BytesIn, DurationIn};
+pub(super) use url::HttpUrl;
 
 /// A type of value. Bounds are fields of the implementing type, so that the
 /// table of keys states them once and the documentation repeats them.

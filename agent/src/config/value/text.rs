@@ -156,6 +156,45 @@ impl Type for RequestPath {
     }
 }
 
+/// The most bytes of a route: it is a label.
+const MAX_ROUTE_BYTES: usize = 128;
+
+/// A route: segments that are words or `{names}`, the last of which may be `*`.
+pub(in crate::config) struct RoutePattern;
+
+impl Type for RoutePattern {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Result<String, Unfit> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/{}*:@".contains(&byte);
+        let count = text.split('/').count();
+        let fits = |(at, segment): (usize, &str)| {
+            let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            let is_word = !inner.unwrap_or(segment).contains(['{', '}', '*']);
+            (is_word && inner != Some("")) || (segment == "*" && at + 1 == count)
+        };
+        if !text.starts_with('/')
+            || !text.bytes().all(is_plain)
+            || !text.split('/').enumerate().all(fits)
+        {
+            let wanted = "a route such as /users/{id} or /static/*";
+            return Err(Unfit::Form { text: text.to_owned(), wanted });
+        }
+        if text.len() > MAX_ROUTE_BYTES {
+            return Err(Unfit::Long { text: text.to_owned(), max: MAX_ROUTE_BYTES });
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn describe(&self) -> String {
+        format!("route, at most {MAX_ROUTE_BYTES} bytes")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +222,16 @@ mod tests {
             assert!(matches!(NodeName.parse(text), Err(Unfit::Form { .. })), "{text:?}");
         }
         assert!(matches!(NodeName.parse(&"a".repeat(254)), Err(Unfit::Long { max: 253, .. })));
+    }
+
+    #[test]
+    fn a_route_is_words_and_names() {
+        for text in ["/", "/users/{id}", "/static/*", "/a.b/c-d_e/{x}/"] {
+            assert_eq!(RoutePattern.parse(text), Ok(text.to_owned()));
+        }
+        for text in ["", "users", "/a b", "/*/a", "/a*", "/{a", "/{}", "/a{b}", "/a?b", "/\u{e9}"] {
+            assert!(matches!(RoutePattern.parse(text), Err(Unfit::Form { .. })), "{text:?}");
+        }
     }
 
     #[test]

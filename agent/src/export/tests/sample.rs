@@ -25,7 +25,7 @@ pub(in crate::export) fn histogram(metric: &Metric, values_ns: &[u64]) -> Value 
         buckets[classic_index(*value, edges_ns)] += 1;
     }
     let classic = (classic == Classic::Always).then_some(buckets);
-    Value::Histogram(Arc::new(HistogramValue { durations, classic }))
+    Value::Histogram(Arc::new(HistogramValue { durations, classic, exemplars: None }))
 }
 
 /// One series of each kind.

@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 
 use agent_common::parts::UnitKind;
 
-use crate::attribution::identity::Identity;
 use crate::event::call::Call;
 use crate::event::request::Request;
 
@@ -26,8 +25,10 @@ const MAX_EARLY: usize = 8_192;
 /// What makes requests and calls: one of these does one thing at a time, unless
 /// it is an event loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Unit {
+pub(crate) enum Unit {
+    /// Process and goroutine.
     Goroutine(u32, u64),
+    /// Process and thread.
     Thread(u32, u32),
 }
 
@@ -35,40 +36,50 @@ impl Unit {
     const fn new(tgid: u32, tid: u32, goid: u64) -> Self {
         if goid == 0 { Self::Thread(tgid, tid) } else { Self::Goroutine(tgid, goid) }
     }
+
+    /// What served a request.
+    pub(crate) const fn of_request(request: &Request) -> Self {
+        Self::new(request.tgid, request.tid, request.goid)
+    }
+
+    /// What made a call.
+    pub(crate) const fn of_call(call: &Call) -> Self {
+        Self::new(call.tgid, call.tid, call.goid)
+    }
 }
 
 /// A request with its calls.
 #[derive(Debug)]
-pub(super) struct Joined {
+pub(crate) struct Joined<T> {
     /// The request.
-    pub(super) request: Request,
-    /// Who served it.
-    pub(super) identity: Identity,
+    pub(crate) request: Request,
+    /// What else is kept of it, such as who served it.
+    pub(crate) about: T,
     /// Its calls, in the order in which they were sent.
-    pub(super) calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
     /// Calls that it made beyond these.
-    pub(super) missing: u16,
+    pub(crate) missing: u16,
 }
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome<T> {
     /// It is complete, with these calls and without so many.
     Now(Vec<Call>, u16),
     /// It waits, and one that waited too long may have to go.
-    Held(Option<Box<Joined>>),
+    Held(Option<Box<Joined<T>>>),
 }
 
 #[derive(Debug)]
-struct Held {
+struct Held<T> {
     number: u64,
-    joined: Joined,
+    joined: Joined<T>,
 }
 
 /// Requests that wait for calls, and calls that wait for requests.
-#[derive(Debug, Default)]
-pub(super) struct Joiner {
-    held: HashMap<Unit, Vec<Held>>,
+#[derive(Debug)]
+pub(crate) struct Joiner<T> {
+    held: HashMap<Unit, Vec<Held<T>>>,
     /// When each held request goes, in order. It may have gone before.
     due: VecDeque<(u64, Unit, u64)>,
     next_number: u64,
@@ -86,7 +97,7 @@ impl Generation {
     /// Moves calls of a request to `taken`, which is to hold at most `max`. A
     /// unit that does one thing at a time has no use for those before its end.
     fn take(&mut self, request: &Request, taken: &mut Vec<Call>, max: usize) {
-        let unit = unit_of(request);
+        let unit = Unit::of_request(request);
         let is_loop = request.work.kind == UnitKind::Loop;
         let Some(calls) = self.calls.get_mut(&unit) else { return };
         let before = calls.len();
@@ -104,24 +115,36 @@ impl Generation {
     }
 }
 
-impl Joiner {
+impl<T> Default for Joiner<T> {
+    fn default() -> Self {
+        Self {
+            held: HashMap::new(),
+            due: VecDeque::new(),
+            next_number: 0,
+            early: Generation::default(),
+            earlier: Generation::default(),
+        }
+    }
+}
+
+impl<T> Joiner<T> {
     /// A request came that is meant. `keep` makes what is held, if it is.
-    pub(super) fn request(
+    pub(crate) fn request(
         &mut self,
         request: &Request,
         now_ns: u64,
-        keep: impl FnOnce() -> (Request, Identity),
-    ) -> Outcome {
+        keep: impl FnOnce() -> (Request, T),
+    ) -> Outcome<T> {
         let calls = self.early_calls(request);
         let missing = missing(request, &calls);
         if missing == 0 || calls.len() >= MAX_CALLS {
             return Outcome::Now(calls, missing);
         }
-        let unit = unit_of(request);
+        let unit = Unit::of_request(request);
         self.next_number += 1;
         let number = self.next_number;
-        let (request, identity) = keep();
-        let joined = Joined { request, identity, calls, missing };
+        let (request, about) = keep();
+        let joined = Joined { request, about, calls, missing };
         self.held.entry(unit).or_default().push(Held { number, joined });
         self.due.push_back((now_ns.saturating_add(HOLD_NS), unit, number));
         let gone = if self.due.len() > MAX_HELD { self.oldest() } else { None };
@@ -129,16 +152,16 @@ impl Joiner {
     }
 
     /// A request came that is not meant: its calls are nobody's.
-    pub(super) fn pass(&mut self, request: &Request) {
+    pub(crate) fn pass(&mut self, request: &Request) {
         if self.early.count + self.earlier.count > 0 {
             self.early_calls(request);
         }
     }
 
     /// A call came; gives the request that it completes.
-    pub(super) fn call(&mut self, call: &Call) -> Option<Joined> {
-        let unit = Unit::new(call.tgid, call.tid, call.goid);
-        let is_in = |held: &Held| is_during(call, &held.joined.request);
+    pub(crate) fn call(&mut self, call: &Call) -> Option<Joined<T>> {
+        let unit = Unit::of_call(call);
+        let is_in = |held: &Held<T>| is_during(call, &held.joined.request);
         let Some(held) = self.held.get_mut(&unit) else {
             self.keep(unit, call);
             return None;
@@ -163,7 +186,7 @@ impl Joiner {
     }
 
     /// A request that has waited long enough, one after another.
-    pub(super) fn expired(&mut self, now_ns: u64) -> Option<Joined> {
+    pub(crate) fn expired(&mut self, now_ns: u64) -> Option<Joined<T>> {
         while self.due.front().is_some_and(|(due_ns, ..)| *due_ns <= now_ns) {
             if let Some(joined) = self.oldest() {
                 return Some(joined);
@@ -173,7 +196,7 @@ impl Joiner {
     }
 
     /// A request that waits, one after another, until none does.
-    pub(super) fn rest(&mut self) -> Option<Joined> {
+    pub(crate) fn rest(&mut self) -> Option<Joined<T>> {
         self.expired(u64::MAX)
     }
 
@@ -199,7 +222,7 @@ impl Joiner {
     }
 
     /// Takes out the request that waits longest, if it still does.
-    fn oldest(&mut self) -> Option<Joined> {
+    fn oldest(&mut self) -> Option<Joined<T>> {
         let (_, unit, number) = self.due.pop_front()?;
         let held = self.held.get_mut(&unit)?;
         let at = held.iter().position(|held| held.number == number)?;
@@ -215,10 +238,6 @@ impl Joiner {
 /// Whether the call was made while the request was served.
 fn is_during(call: &Call, request: &Request) -> bool {
     (request.read_ns..=request.end_ns).contains(&call.sent_ns)
-}
-
-const fn unit_of(request: &Request) -> Unit {
-    Unit::new(request.tgid, request.tid, request.goid)
 }
 
 /// Calls that are listed, at most.

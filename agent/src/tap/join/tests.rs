@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{call, identity, request};
 use super::*;
+use crate::attribution::identity::Identity;
 
 /// A request that made so many calls.
 fn calling(at_ms: u64, calls: u16) -> Request {
@@ -12,7 +13,7 @@ fn calling(at_ms: u64, calls: u16) -> Request {
     request
 }
 
-fn offer(joiner: &mut Joiner, request: &Request, now_ns: u64) -> Outcome {
+fn offer(joiner: &mut Joiner<Identity>, request: &Request, now_ns: u64) -> Outcome<Identity> {
     joiner.request(request, now_ns, || (request.clone(), identity("process/api")))
 }
 
@@ -78,7 +79,7 @@ fn calls_of_other_goroutines_threads_and_processes_are_not_taken() {
 
 #[test]
 fn calls_of_a_request_that_is_not_meant_go_with_it() {
-    let mut joiner = Joiner::default();
+    let mut joiner = Joiner::<Identity>::default();
     joiner.call(&call(1_500_000));
     joiner.call(&call(5_500_000));
     joiner.pass(&calling(1, 1));
@@ -166,7 +167,7 @@ proptest! {
                 *input = requests.pop().unwrap();
             }
         }
-        let mut joiner = Joiner::default();
+        let mut joiner = Joiner::<Identity>::default();
         let mut out = Vec::new();
         let mut early_lost = 0;
         for (input, _) in shuffled {

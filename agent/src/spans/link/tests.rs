@@ -1,0 +1,220 @@
+//! Tests of the linker: callers early, late, nested, unknown, and bounds.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use agent_common::conn::Protocol;
+use agent_common::head::Method;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::call::Caller;
+use crate::event::request::Request;
+use crate::spans::Called;
+use crate::telemetry::traces::Decision;
+
+const MS: u64 = 1_000_000;
+
+fn at(port: u16) -> (Ipv6Addr, u16) {
+    (Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port)
+}
+
+/// A call of service `from` to service `to`, on their connection.
+fn call(from: u16, to: u16, sent_ms: u64, end_ms: u64) -> Call {
+    Call {
+        service: from,
+        protocol: Protocol::Http1,
+        method: Method::Get,
+        status: 200,
+        flags: 0,
+        caller: Caller::Sender,
+        tgid: u32::from(from),
+        tid: 1,
+        goid: 1,
+        retransmits: 0,
+        sent_ns: sent_ms * MS,
+        ready_ns: end_ms * MS,
+        read_ns: end_ms * MS,
+        end_ns: end_ms * MS,
+        bytes_out: 1,
+        bytes_in: 1,
+        loss_ns: 0,
+        local: at(from + 1_000),
+        peer: at(to),
+    }
+}
+
+/// A request of service `of`, called from `from`; its id is that of its span.
+fn request(id: u64, from: u16, of: u16, start_ms: u64, end_ms: u64, calls: &[Call]) -> Finished {
+    let calls =
+        calls.iter().zip(1..).map(|(call, n)| Called { call: call.clone(), span_id: id * 100 + n });
+    Finished {
+        request: Request {
+            service: of,
+            tgid: u32::from(of),
+            tid: 1,
+            goid: 1,
+            arrival_ns: start_ms * MS,
+            read_ns: start_ms * MS,
+            end_ns: end_ms * MS,
+            local: at(of),
+            remote: at(from + 1_000),
+            ..Request::sample(1)
+        },
+        origin: Arc::default(),
+        calls: calls.collect(),
+        route: None,
+        missing: 0,
+        decision: Decision::Ratio,
+        trace_id: u128::from(id),
+        span_id: id,
+        parent: None,
+        offset_ns: 0,
+    }
+}
+
+/// What left: span, trace and parent of each.
+fn left(trees: Vec<Vec<Finished>>) -> Vec<(u64, u128, Option<u64>)> {
+    let all = trees.into_iter().flatten();
+    let mut of: Vec<_> = all.map(|one| (one.span_id, one.trace_id, one.parent)).collect();
+    of.sort_unstable();
+    of
+}
+
+fn drained(linker: &mut Linker) -> Vec<(u64, u128, Option<u64>)> {
+    let of = left(std::iter::from_fn(|| linker.rest()).collect());
+    assert_eq!(linker.held, 0);
+    assert!(linker.trees.is_empty() && linker.due.is_empty() && linker.moved.is_empty());
+    assert!(linker.roots.is_empty() && linker.called.is_empty());
+    of
+}
+
+#[test]
+fn a_chain_is_one_trace_in_whatever_order_its_ends_are_told() {
+    // 1 calls 2, which calls 3. Events: (request | call) of each service.
+    let (first, second) = (call(1, 2, 11, 29), call(2, 3, 13, 27));
+    let wanted = [(1, 1, None), (2, 1, Some(101)), (3, 1, Some(201))];
+    for order in [[3, 2, 1, 12, 23], [3, 23, 2, 12, 1], [23, 12, 1, 2, 3], [12, 1, 23, 2, 3]] {
+        let mut linker = Linker::default();
+        for event in order {
+            match event {
+                1 => {
+                    assert!(
+                        linker
+                            .request(request(1, 9, 1, 10, 30, std::slice::from_ref(&first)), 0)
+                            .is_none()
+                    )
+                }
+                2 => assert!(
+                    linker
+                        .request(request(2, 1, 2, 12, 28, std::slice::from_ref(&second)), 0)
+                        .is_none()
+                ),
+                3 => assert!(linker.request(request(3, 2, 3, 14, 26, &[]), 0).is_none()),
+                12 => linker.call(&first),
+                _ => linker.call(&second),
+            }
+        }
+        assert_eq!(drained(&mut linker), wanted, "{order:?}");
+    }
+}
+
+#[test]
+fn exchanges_of_one_connection_are_told_apart_by_time() {
+    let mut linker = Linker::default();
+    let calls: Vec<_> = (0..3).map(|n| call(1, 2, 10 + 10 * n, 18 + 10 * n)).collect();
+    for n in 0..3 {
+        linker.request(request(10 + n, 1, 2, 11 + 10 * n, 17 + 10 * n, &[]), 0);
+        linker.call(&calls[n as usize]);
+    }
+    linker.request(request(1, 9, 1, 5, 60, &calls), 0);
+    let wanted = [(1, 1, None), (10, 1, Some(101)), (11, 1, Some(102)), (12, 1, Some(103))];
+    assert_eq!(drained(&mut linker), wanted);
+}
+
+#[test]
+fn who_is_not_called_from_here_waits_a_little_and_goes_alone() {
+    let mut linker = Linker::default();
+    linker.request(request(1, 9, 1, 10, 30, &[]), 50 * MS);
+    // Another connection, and the same one at another time.
+    linker.call(&call(8, 1, 9, 31));
+    linker.call(&call(9, 1, 40, 50));
+    assert!(linker.expired(50 * MS + HEAR_NS - 1).is_none());
+    let tree = linker.expired(50 * MS + HEAR_NS).unwrap();
+    assert_eq!(left(vec![tree]), [(1, 1, None)]);
+    assert!(drained(&mut linker).is_empty());
+}
+
+#[test]
+fn a_caller_that_is_never_told_of_is_waited_for_longer_and_then_left_out() {
+    let mut linker = Linker::default();
+    linker.request(request(2, 1, 2, 10, 30, &[]), 0);
+    linker.call(&call(1, 2, 9, 31));
+    assert!(linker.expired(CALLER_NS).is_none());
+    let tree = linker.expired(HEAR_NS + CALLER_NS).unwrap();
+    assert_eq!(left(vec![tree]), [(2, 2, None)]);
+    // It comes too late: a trace of its own, and nothing points to what is gone.
+    linker.request(request(1, 9, 1, 5, 40, &[call(1, 2, 9, 31)]), 0);
+    assert_eq!(drained(&mut linker), [(1, 1, None)]);
+}
+
+#[test]
+fn the_request_that_made_a_kept_call_is_kept_and_no_other() {
+    let mut linker = Linker::default();
+    linker.call(&call(1, 2, 9, 31));
+    assert!(!linker.is_wanted(&request(1, 9, 1, 5, 40, &[]).request), "its callee is not kept");
+    linker.request(request(2, 1, 2, 50, 60, &[]), 0);
+    linker.call(&call(1, 2, 49, 61));
+    assert!(!linker.is_wanted(&request(3, 9, 3, 5, 90, &[]).request), "another unit");
+    assert!(linker.is_wanted(&request(1, 9, 1, 45, 90, &[]).request));
+    assert!(!linker.is_wanted(&request(1, 9, 1, 45, 90, &[]).request), "once");
+}
+
+#[test]
+fn no_more_wait_than_the_bound() {
+    let mut linker = Linker::default();
+    let mut gone = 0;
+    for n in 0..MAX_HELD as u64 + 100 {
+        gone += linker.request(request(n + 1, 9, 1, n, n + 1, &[]), n).map_or(0, |tree| tree.len());
+    }
+    assert_eq!(gone, 100);
+    assert_eq!(drained(&mut linker).len(), MAX_HELD);
+}
+
+proptest! {
+    #[test]
+    fn every_request_leaves_once_and_every_parent_is_there(
+        events in proptest::collection::vec((0u8..3, 0u16..4, 0u16..4, 0u64..50, 0u64..20), 0..120),
+    ) {
+        let mut linker = Linker::default();
+        let (mut ids, mut out, mut calls) = (0, Vec::new(), Vec::new());
+        for (kind, from, to, start, length) in events {
+            match kind {
+                0 => {
+                    let one = call(from, to, start, start + length);
+                    linker.call(&one);
+                    calls.push(one);
+                }
+                1 => {
+                    ids += 1;
+                    let own: Vec<_> = calls.iter().filter(|one| one.service == to).cloned().collect();
+                    calls.retain(|one| one.service != to);
+                    let came = request(ids, from, to, start, start + length, &own);
+                    out.extend(linker.request(came, start * MS));
+                }
+                _ => out.extend(linker.expired(start * MS * 200)),
+            }
+        }
+        out.extend(std::iter::from_fn(|| linker.rest()));
+        prop_assert!(linker.trees.is_empty() && linker.moved.is_empty() && linker.called.is_empty());
+        for tree in &out {
+            let spans: Vec<u64> = tree.iter().flat_map(|one| one.calls.iter().map(|call| call.span_id)).collect();
+            prop_assert!(tree.iter().filter(|one| one.parent.is_none()).count() == 1);
+            prop_assert!(tree.iter().filter_map(|one| one.parent).all(|parent| spans.contains(&parent)));
+            prop_assert!(tree.iter().all(|one| one.trace_id == tree[0].trace_id));
+        }
+        let mut left: Vec<u64> = out.into_iter().flatten().map(|one| one.span_id).collect();
+        left.sort_unstable();
+        prop_assert_eq!(left, (1..=ids).collect::<Vec<u64>>());
+    }
+}
