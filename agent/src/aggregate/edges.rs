@@ -128,7 +128,11 @@ fn count(number: u64) -> Value {
 }
 
 fn histogram(durations: &Histogram) -> Value {
-    Value::Histogram(Arc::new(HistogramValue { durations: *durations, classic: None }))
+    Value::Histogram(Arc::new(HistogramValue {
+        durations: *durations,
+        classic: None,
+        exemplars: None,
+    }))
 }
 
 /// Edges of one service.
