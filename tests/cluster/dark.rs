@@ -12,7 +12,7 @@ use tests::cluster::{
 use tests::metrics_text::Metrics;
 use tests::{eventually, http, require, sys};
 
-use crate::seen::assert_counted;
+use crate::seen::{assert_counted, metadata};
 
 /// Requests to each pod.
 const REQUESTS: u64 = 60;
@@ -31,6 +31,23 @@ fn load_each(workload: &Workload, app: &str) -> Vec<Answers> {
         answers
     });
     answers.collect()
+}
+
+/// Waits until the agents were told of an app's pods: their probes are counted
+/// under their names, if not as requests. An API server that has just come back
+/// may take some seconds to tell, and a pod that it does not tell of is taken
+/// for another node's.
+#[track_caller]
+fn await_told(strata: &Strata, workload: &Workload, app: &str) {
+    for pod in workload.pods(app).unwrap() {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        let node = pod["spec"]["nodeName"].as_str().unwrap();
+        let of_pod = [("namespace", workload.namespace()), ("pod", name)];
+        let count =
+            || strata.scrape(node).unwrap().select("strata_requests_total", &of_pod).count();
+        let series = eventually::settle(RESUMES, count, |count| *count > 0);
+        assert!(series > 0, "{name} on {node}:{}", metadata(strata));
+    }
 }
 
 /// Uid and name of a pod.
@@ -129,6 +146,7 @@ fn agents_without_rights_measure_unnamed_and_name_what_comes_once_they_have_them
     }
     // What comes now has its name; what was shown without one stays that.
     workload.serve("Deployment", "later", 2).unwrap();
+    await_told(&strata, &workload, "later");
     let later = load_each(&workload, "later");
     assert_counted(&strata, &workload, "later", &later, "deployment/later");
     load_each(&workload, "api");
@@ -210,6 +228,7 @@ fn agents_that_start_while_the_api_server_is_down_measure_and_name_what_comes_la
     // Forwarded ports went with the API server.
     let strata = Strata::installed().unwrap();
     workload.serve("Deployment", "later", 2).unwrap();
+    await_told(&strata, &workload, "later");
     let later = load_each(&workload, "later");
     assert_counted(&strata, &workload, "later", &later, "deployment/later");
     pods.iter().for_each(ask);

@@ -122,8 +122,8 @@ fn fresh(strata: &mut Strata, node: &str, pods: f64) -> f64 {
     let known = || strata.scrape(node).unwrap().sum("strata_agent_metadata_pods", &[]);
     let known = eventually::settle(Duration::from_secs(60), known, |known| *known >= pods);
     assert!(known >= pods, "{known} of {pods}");
-    // It is even once nothing is new.
-    std::thread::sleep(Duration::from_secs(3));
+    // It is even once nothing is new, and what the start took is given back.
+    std::thread::sleep(Duration::from_secs(8));
     memory(&strata.scrape(node).unwrap())
 }
 

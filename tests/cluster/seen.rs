@@ -90,7 +90,25 @@ pub(crate) fn assert_counted(
         found
     };
     let found = eventually::settle(SETTLES, of_app, |found| *found == expected);
-    assert_eq!(found, expected);
+    assert_eq!(found, expected, "{}", metadata(strata));
+}
+
+/// What each agent says of how it comes by names, for who looks at a failure.
+pub(crate) fn metadata(strata: &Strata) -> String {
+    let mut text = String::new();
+    for agent in strata.agents() {
+        text.push_str(&format!("\n{}:", agent.node));
+        for sample in strata.scrape(&agent.node).unwrap_or_default().samples() {
+            let is_told = ["strata_agent_metadata_", "strata_agent_pod"]
+                .iter()
+                .any(|prefix| sample.name.starts_with(prefix));
+            if is_told && sample.value != 0.0 {
+                let labels: Vec<_> = sample.labels.values().map(String::as_str).collect();
+                text.push_str(&format!(" {}{labels:?} {}", sample.name, sample.value));
+            }
+        }
+    }
+    text
 }
 
 /// Every series of a pod's uid or of a container's id that is not under a name.

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Who has said something and still runs after this is not about to end.
@@ -21,23 +21,23 @@ const MAX_BYTES: usize = 4 << 10;
 /// A stderr that is read.
 #[derive(Debug)]
 pub(super) struct Said {
-    task: JoinHandle<Vec<u8>>,
+    /// One task; it ends with this.
+    task: JoinSet<Vec<u8>>,
 }
 
 impl Said {
     /// Reads it from now on, whether somebody waits or not.
     pub(super) fn follow(stderr: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self { task: tokio::spawn(follow(stderr, show)) }
+        let mut task = JoinSet::new();
+        task.spawn(follow(stderr, show));
+        Self { task }
     }
 
     /// What was said last and is not shown; empty if there is no end to it.
     pub(super) async fn rest(mut self) -> Vec<u8> {
-        match timeout(REST_WAIT, &mut self.task).await {
-            Ok(rest) => rest.unwrap_or_default(),
-            Err(_) => {
-                self.task.abort();
-                Vec::new()
-            }
+        match timeout(REST_WAIT, self.task.join_next()).await {
+            Ok(Some(Ok(rest))) => rest,
+            _ => Vec::new(),
         }
     }
 }
@@ -81,7 +81,8 @@ mod tests {
             let (mut kubectl, stderr) = tokio::io::duplex(64);
             let shown = Arc::new(Mutex::new(Vec::new()));
             let seen = Arc::clone(&shown);
-            let task = tokio::spawn(follow(stderr, move |bytes| {
+            let mut task = JoinSet::new();
+            task.spawn(follow(stderr, move |bytes: &[u8]| {
                 seen.lock().unwrap().extend_from_slice(bytes);
             }));
             kubectl.write_all(b"the code is AB-12\n").await.unwrap();
@@ -90,7 +91,8 @@ mod tests {
             }
             kubectl.write_all(b"error: denied\n").await.unwrap();
             drop(kubectl);
-            assert_eq!(task.await.unwrap(), b"error: denied\n");
+            let rest = task.join_next().await.unwrap().unwrap();
+            assert_eq!(rest, b"error: denied\n");
             assert_eq!(*shown.lock().unwrap(), b"the code is AB-12\n");
         });
     }

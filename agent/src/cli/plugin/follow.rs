@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::{Error, Way};
 use crate::kubectl::choose::{self, Asked, Plan, Scope};
@@ -15,11 +16,25 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Streams of one run, those that have ended too, at most.
 const MAX_STREAMS: usize = 1_024;
 
-/// Asks the cluster again and again, until nobody listens.
-pub(super) fn look(way: &Way, scope: &Scope) -> mpsc::Receiver<Result<Plan, Error>> {
+/// What the cluster has, again and again; it is asked until the drop.
+pub(super) struct Plans {
+    received: mpsc::Receiver<Result<Plan, Error>>,
+    _task: JoinSet<()>,
+}
+
+impl Plans {
+    /// The next one. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Option<Result<Plan, Error>> {
+        self.received.recv().await
+    }
+}
+
+/// Asks the cluster again and again.
+pub(super) fn look(way: &Way, scope: &Scope) -> Plans {
     let (plans, received) = mpsc::channel(1);
     let (way, scope) = (way.clone(), scope.clone());
-    tokio::spawn(async move {
+    let mut task = JoinSet::new();
+    task.spawn(async move {
         loop {
             tokio::time::sleep(EVERY).await;
             let plan = choose::plan(&way.kubectl, &scope, &way.agent_namespace).await;
@@ -28,7 +43,7 @@ pub(super) fn look(way: &Way, scope: &Scope) -> mpsc::Receiver<Result<Plan, Erro
             }
         }
     });
-    received
+    Plans { received, _task: task }
 }
 
 /// A stream that is to be.

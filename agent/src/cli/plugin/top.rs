@@ -167,7 +167,7 @@ impl Top<'_> {
     async fn print(
         &mut self,
         mut received: mpsc::Receiver<(usize, Result<Sampled, End>)>,
-        mut plans: Option<mpsc::Receiver<Result<Plan, Error>>>,
+        mut plans: Option<follow::Plans>,
     ) -> Result<(), Error> {
         loop {
             tokio::select! {
@@ -216,11 +216,9 @@ impl Top<'_> {
 }
 
 /// The next plan, if there are any.
-async fn next(
-    plans: &mut Option<mpsc::Receiver<Result<Plan, Error>>>,
-) -> Option<Result<Plan, Error>> {
+async fn next(plans: &mut Option<follow::Plans>) -> Option<Result<Plan, Error>> {
     match plans {
-        Some(plans) => plans.recv().await,
+        Some(plans) => plans.next().await,
         None => std::future::pending().await,
     }
 }

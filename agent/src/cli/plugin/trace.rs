@@ -212,7 +212,7 @@ impl Trace<'_> {
     async fn print(
         &mut self,
         mut received: mpsc::Receiver<(usize, Said)>,
-        mut plans: mpsc::Receiver<Result<Plan, Error>>,
+        mut plans: follow::Plans,
     ) -> Result<(), Error> {
         let (chunks, to_print) = mpsc::channel(CHUNKS);
         let (done, mut printed) = oneshot::channel();
@@ -258,7 +258,7 @@ impl Trace<'_> {
                     // Never: this end has a sender too.
                     None => chunks = None,
                 },
-                Some(plan) = plans.recv(), if !self.is_finishing && self.waiting == 0 => {
+                Some(plan) = plans.next(), if !self.is_finishing && self.waiting == 0 => {
                     self.follow(plan)?;
                 }
                 () = &mut enough, if !self.is_finishing => {
