@@ -103,7 +103,10 @@ fn check_labels(notice: &Notice) {
     }
     assert!(notice.label("workload").starts_with("process/python"), "{notice:?}");
     let description = notice.annotations["description"].as_str().unwrap_or_default();
-    assert!(description.contains(" lab (external)") && description.contains("`strata net`"), "{description}");
+    assert!(
+        description.contains(" lab (external)") && description.contains("`strata net`"),
+        "{description}"
+    );
     assert!(notice.annotations["runbook_url"].as_str().is_some_and(|url| url.ends_with(".md")));
 }
 
