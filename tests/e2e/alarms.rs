@@ -4,6 +4,7 @@
 //! What belongs here: whole chains from a packet to a notice, and the numbers
 //! of an edge against the wire's own.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tests::agent_process::Agent;
@@ -102,7 +103,10 @@ fn check_labels(notice: &Notice) {
     }
     assert!(notice.label("workload").starts_with("process/python"), "{notice:?}");
     let description = notice.annotations["description"].as_str().unwrap_or_default();
-    assert!(description.contains("lab") && description.contains("strata net"), "{description}");
+    assert!(
+        description.contains(" lab (external)") && description.contains("`strata net`"),
+        "{description}"
+    );
     assert!(notice.annotations["runbook_url"].as_str().is_some_and(|url| url.ends_with(".md")));
 }
 
@@ -110,7 +114,7 @@ fn check_labels(notice: &Notice) {
 fn jitter_on_a_wire_is_told_with_its_size_and_resolves() {
     require!(missing().is_none(), "{}", missing().unwrap_or_default());
     require!(std::path::Path::new("/dev/net/tun").exists(), "TUN devices are needed");
-    let (delay, jitter) = (Duration::from_millis(1), Duration::from_millis(40));
+    let (delay, jitter) = (Duration::from_millis(1), Duration::from_millis(80));
     let wire = Wire::create_logged(delay, jitter).unwrap();
     let (mut server, mut client) = (in_netns(&wire.server), in_netns(&wire.client));
     server.run("l = listen('', 80)").unwrap();
@@ -229,11 +233,17 @@ fn loss_on_a_wire_is_told_and_counted_as_the_socket_counts_it_and_resolves() {
     let again = far("strata_edge_retransmits_total");
     let wanted = truth.retransmits as f64;
     assert!((again - wanted).abs() <= wanted * 0.05, "{again} again, ss says {truth:?}");
-    // The other edge of the same process stays as it was.
+    // The other edge of the same process has what its own socket has: a busy
+    // machine makes TCP's tail-loss probe fire now and then.
+    let near = ss::established_to(&wire.server, 8080, IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    assert!(near.retransmits < 20, "loopback lost some: {near:?}");
     let loopback = [("scope", "loopback")];
-    assert!(edge(segments, &loopback) >= 50.0);
-    let again = edge("strata_edge_retransmits_total", &loopback);
-    assert!(again <= 2.0, "{again} again on loopback");
+    let counts = || {
+        ["strata_edge_segments_sent_total", "strata_edge_retransmits_total"]
+            .map(|name| edge(name, &loopback))
+    };
+    let wanted = [near.data_segments_out as f64, near.retransmits as f64];
+    assert_eq!(eventually::settle(VISIBLE, counts, |seen| *seen == wanted), wanted);
 
     drop(faults);
     for _ in 0..120 {

@@ -34,6 +34,12 @@ const EMPTY: &[(&str, &str, &str)] = &[
     ("Pods", "not watched: {{reason}}", POD_NAMES),
     ("Containers of pods", "{{state}}", POD_NAMES),
     ("Wait to be accepted", "connect", "the server keeps its connections to others"),
+    (
+        "Resets",
+        "{{workload}} and {{peer_namespace}} {{peer_workload}}: {{direction}}",
+        "nobody cuts a connection off",
+    ),
+    ("Jitter by zone", "{{zone}} to {{peer_zone}}", "there is one node"),
 ];
 /// Why those of pods are empty.
 const POD_NAMES: &str = "there is no Kubernetes to ask for names";
@@ -134,7 +140,7 @@ fn complaints(prometheus: &Prometheus, queries: &[(String, String)]) -> Vec<Stri
 /// Queries of the panels: those that have to show something, and the others.
 fn panel_queries() -> (Vec<Query>, Vec<Query>) {
     let all = dashboards();
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
     all.iter().flat_map(queries).partition(|query| {
         let is_this = |panel: &str, legend: &str| panel == query.panel && legend == query.legend;
         !EMPTY.iter().any(|(panel, legend, _)| is_this(panel, legend))
@@ -230,7 +236,7 @@ fn every_panel_and_every_scaling_query_shows_something_under_load() {
             assert!(prometheus.query(&query).is_ok(), "{name}: {query}");
         }
         // One workload of several: what a panel then shows is that one's.
-        let one = queries(&dashboards()[2]).remove(0);
+        let one = queries(&dashboards()[3]).remove(0);
         let rate = |workload| prometheus.scalar(&substituted(&one.text, workload)).unwrap();
         assert!(rate(WORKLOAD) < rate(".*"), "{:?}", (rate(WORKLOAD), rate(".*")));
         assert_eq!(rate("deployment/none"), None);

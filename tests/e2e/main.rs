@@ -51,6 +51,8 @@ mod kubectl;
 mod alarms;
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;
+/// Edges: names of peers, and the verb `net`.
+mod edges;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
 /// The syscalls lane against calls that are known one by one.

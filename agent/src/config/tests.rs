@@ -17,6 +17,7 @@ fn other(key: &Key) -> Vec<&'static str> {
         "listen" => vec!["[::1]:80"],
         "socket" | "proc_root" | "cgroup_root" | "kubernetes.kubeconfig" => vec!["/somewhere/else"],
         "kubernetes.node_name" => vec!["node-1.eu"],
+        "network.names" => vec!["10.0.0.0/8=corp", "fd00::/8=lab"],
         "socket_group" => vec!["monitoring"],
         "watch.pids" | "watch.ports" => vec!["1", "8080"],
         "watch.comms" => vec!["node server", "nginx"],

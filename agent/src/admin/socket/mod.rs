@@ -38,8 +38,8 @@ use crate::tap::query::Query;
 /// Longest request line, bytes: targets that were found by name are listed.
 pub const MAX_REQUEST_BYTES: usize = 64 << 10;
 /// Longest answer line, bytes. 512 workloads with every bucket in use would
-/// take 6 MB.
-pub const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// take 6 MB, and as many edges as a node has series for 14 MB.
+pub const MAX_ANSWER_BYTES: usize = 24 << 20;
 /// Shortest interval that may be asked for.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest interval that may be asked for.
