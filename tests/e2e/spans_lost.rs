@@ -33,7 +33,9 @@ const LATER: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent
 fn agent(server: &Workload, endpoint: &str, more: &[&str]) -> Agent {
     let port = server.addr().port().to_string();
     let args = ["--port", &port, "--traces-endpoint", endpoint, "--traces-one-in", "1"];
-    let all = [&args[..], &["--traces-per-second", "10000"], more].concat();
+    let all =
+        [&args[..], &["--traces-per-second", "10000"], &["--watch-containers-out", "*"], more]
+            .concat();
     Agent::start(&all).unwrap()
 }
 

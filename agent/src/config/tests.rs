@@ -15,7 +15,9 @@ use super::{Config, Entry, Environment, Error, KEYS, Key, Layer, Loaded, Origin,
 fn other(key: &Key) -> Vec<&'static str> {
     match key.name {
         "listen" => vec!["[::1]:80"],
-        "socket" | "proc_root" | "cgroup_root" | "kubernetes.kubeconfig" => vec!["/somewhere/else"],
+        "socket" | "proc_root" | "cgroup_root" | "kubernetes.kubeconfig" | "traces.certificate" => {
+            vec!["/somewhere/else"]
+        }
         "kubernetes.node_name" => vec!["node-1.eu"],
         "network.names" => vec!["10.0.0.0/8=corp", "fd00::/8=lab"],
         "socket_group" => vec!["monitoring"],
@@ -24,6 +26,12 @@ fn other(key: &Key) -> Vec<&'static str> {
         "watch.containers_in" | "watch.containers_out" => vec!["12e45678", "api-*"],
         "watch.namespaces_in" | "watch.namespaces_out" => vec!["shop", "team-?"],
         "watch.labels_in" | "watch.labels_out" => vec!["app=api,tier in (web,edge)", "!canary"],
+        "traces.endpoint" => vec!["https://elsewhere:4318/v1/traces"],
+        "traces.protocol" => vec!["grpc"],
+        "traces.compression" => vec!["gzip"],
+        "traces.timeout" => vec!["3s"],
+        "traces.one_in" | "traces.per_second" => vec!["7"],
+        "routes.patterns" => vec!["/users/{id}", "/static/*"],
         "paths.ignore" => vec!["/ping", "/a/b"],
         "governor.budget" => vec!["0.05"],
         "detail" => vec!["full"],

@@ -28,7 +28,10 @@ pub const ALL: &[Label] = &[
     label("http_response_status_code", "status code of the response; absent if there was none"),
     label("url_scheme", "`http` or `https`"),
     label("error_type", "why the request failed; absent if it did not"),
-    label("http_route", "route of the request; absent unless routes are configured"),
+    label(
+        "http_route",
+        "route of the request, `_other` beyond 32 a container; absent unless routes are configured",
+    ),
     label("protocol", "protocol of the connection as far as it is known"),
     label(
         "server_port",
@@ -62,7 +65,10 @@ pub const ALL: &[Label] = &[
     label("peer_zone", "zone of the peer's node; absent if it is not known"),
     label("kind", "`data`, `syn` or `synack`"),
     label("direction", "`sent` or `received`"),
-    label("result", "`ok`, `refused`, `timeout` or `aborted`"),
+    label(
+        "result",
+        "of connects `ok`, `refused`, `timeout` or `aborted`; of tries to send spans also `busy` and `unreachable`",
+    ),
     label("container_id", "full id of the container"),
     label("runtime", "container runtime, as its cgroup names it"),
     label("pod_uid", "uid of the pod"),
@@ -72,6 +78,7 @@ pub const ALL: &[Label] = &[
     label("map", "kernel map"),
     label("verb", "what the API server is asked: `list` or `watch`"),
     label("mode", "what the time of a process is split by: `goroutine` or `thread`"),
+    label("decision", "what was decided about the spans of a request"),
     label("metric", "metric, without suffix"),
     label("version", "version of the agent"),
     label("revision", "commit that it was built from"),

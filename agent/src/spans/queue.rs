@@ -13,7 +13,7 @@ use crate::telemetry::Own;
 /// Bytes of requests that wait, those that are being sent among them.
 pub const MAX_QUEUED_BYTES: u64 = 8 << 20;
 /// Requests that wait, at most: more than the bytes allow.
-const MAX_QUEUED: usize = 16_384;
+const MAX_QUEUED: usize = 32_768;
 
 /// The worker's end.
 #[derive(Debug)]
