@@ -95,13 +95,18 @@ fn find(sk: Sock, service: u16, scope: u8) -> Option<*mut EdgeCounters> {
     if edge.is_null() { None } else { Some(edge) }
 }
 
+#[inline(always)]
+fn get(key: &EdgeKey) -> Option<*mut EdgeCounters> {
+    EDGES.get_ptr_mut(key)
+}
+
 /// The edge with this key, else a new one, else that of the rest, else null.
 ///
 /// Not inlined: it has many ways, and each caller's states would be multiplied
 /// by them.
 #[inline(never)]
 fn of(key: &mut EdgeKey) -> *mut EdgeCounters {
-    if let Some(edge) = EDGES.get_ptr_mut(&*key) {
+    if let Some(edge) = get(key) {
         return edge;
     }
     let Some(count) = EDGES_OF.get_ptr_mut(key.service as u32) else {
@@ -113,12 +118,12 @@ fn of(key: &mut EdgeKey) -> *mut EdgeCounters {
         make(key, count);
     } else {
         key.remote = REST;
-        if let Some(edge) = EDGES.get_ptr_mut(&*key) {
+        if let Some(edge) = get(key) {
             return edge;
         }
         make(key, count);
     }
-    if let Some(edge) = EDGES.get_ptr_mut(&*key) {
+    if let Some(edge) = get(key) {
         return edge;
     }
     stats::lose(Loss::Edges);
