@@ -114,7 +114,10 @@ struct Pods {
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     /// With -A: what runs on the nodes outside of pods too
-    #[arg(long, requires = "all_namespaces")]
+    // What conflicts with -A lifts the requirement, so it is named here too.
+    #[arg(
+        long, requires = "all_namespaces", conflicts_with_all = ["namespace", "targets", "selector"]
+    )]
     host: bool,
     /// Only pods with these labels
     #[arg(short = 'l', long, value_name = "SELECTOR", allow_hyphen_values = false)]
@@ -273,7 +276,9 @@ mod tests {
         assert!(line("kubectl-strata top -A --once").is_ok(), "as on a node");
         for bad in [
             "top --once -w",
+            "top --host",
             "top -n shop --host",
+            "top api-1 --host",
             "top -A -n shop",
             "trace api-1 -l app=api",
             "trace api-1 -A",
