@@ -49,8 +49,10 @@ fn lose(is_go: bool) {
     let dropped = rules.lost().unwrap();
     println!("{completed} requests, {dropped} dropped, {} with loss", lost.len());
     assert!(dropped > 10, "{dropped}");
-    // The wire itself may make a segment late, which TCP sends again.
-    assert!((dropped..=dropped + 1).contains(&(lost.len() as u64)), "{} of {dropped}", lost.len());
+    // The wire itself may make a segment late, which TCP sends again; and a
+    // segment may be dropped of a request that the end of the load cuts off.
+    let expected = dropped - 1..=dropped + 1;
+    assert!(expected.contains(&(lost.len() as u64)), "{} of {dropped}", lost.len());
 
     let mean_ns = |of: &[&Request]| {
         of.iter().map(|request| request.wall_ns()).sum::<u64>() as f64 / of.len().max(1) as f64
