@@ -147,10 +147,11 @@ fn nothing_of_what_has_gone_is_kept_and_nothing_is_misattributed() {
         });
         over.collect()
     };
-    // The kernel's at once; services stay as long as their series.
+    // The kernel's at once; services and their edges stay as long as the series.
     let in_kernel = || {
         let mut maps = map_entries(&agent);
         maps.remove("services");
+        maps.remove("edges");
         over(&maps)
     };
     let left = eventually::settle(Duration::from_secs(30), in_kernel, Vec::is_empty);
