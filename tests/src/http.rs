@@ -99,6 +99,11 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     if response.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
         response.body = join_chunks(&response.body)?;
     }
+    // A server, or a forwarded port, that went away in the middle is no answer.
+    let length = response.header("content-length").and_then(|length| length.parse().ok());
+    if length.is_some_and(|length: usize| response.body.len() < length) {
+        return None;
+    }
     Some(response)
 }
 
@@ -143,5 +148,12 @@ mod tests {
         assert_eq!((response.status, response.text().as_str()), (200, "abcde"));
         assert_eq!(parse(&[head, b"5\r\nab".to_vec()].concat()), None);
         assert_eq!(percent_encode("a{b}"), "a%7Bb%7D");
+    }
+
+    #[test]
+    fn a_body_shorter_than_it_was_said_to_be_is_refused() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+        assert_eq!(parse(format!("{head}abc").as_bytes()).unwrap().text(), "abc");
+        assert_eq!(parse(format!("{head}ab").as_bytes()), None);
     }
 }
