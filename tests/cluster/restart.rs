@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tests::cluster::{self, Answers, NAMESPACE, Strata, Workload, kubectl};
 use tests::{eventually, require};
 
-use crate::seen::{assert_counted, by_method};
+use crate::seen::{assert_counted, by_pod};
 
 /// Requests a second to each pod, and how many are sent before the load looks
 /// whether it is to go on.
@@ -18,6 +18,9 @@ const CHUNK: u64 = 50;
 /// The time of readiness is to the second, and requests are under way when an
 /// agent is looked at; with what a busy machine adds.
 const SLACK: Duration = Duration::from_secs(3);
+
+/// Within this time a request that is over is counted.
+const ENDS: Duration = Duration::from_secs(4);
 
 /// What the old agent of a node said last, and when it was asked.
 #[derive(Clone, Debug)]
@@ -46,7 +49,7 @@ fn watch(strata: &Strata, node: &str, namespace: &str, is_over: &AtomicBool) -> 
     while !is_over.load(Ordering::Relaxed) {
         let asked = SystemTime::now();
         let Ok(metrics) = strata.scrape(node) else { break };
-        last = Some(Last { asked, by_pod: by_method(&metrics, namespace, "POST") });
+        last = Some(Last { asked, by_pod: by_pod(&metrics, namespace) });
         std::thread::sleep(Duration::from_millis(100));
     }
     last
@@ -112,15 +115,23 @@ fn a_rolling_restart_under_load_loses_its_gap_and_counts_nothing_twice() {
         assert_eq!(answers.failed, 0, "the restart of an agent is nothing to a pod: {answers:?}");
     }
 
+    // The last requests of the load end by a sweep, once a second.
+    std::thread::sleep(ENDS);
+    let after: BTreeMap<_, _> = node_of
+        .iter()
+        .map(|(pod, node)| {
+            let counted = by_pod(&fresh.scrape(node).unwrap(), namespace);
+            (pod, counted.get(pod).copied().unwrap_or_default())
+        })
+        .collect();
     // From readiness on every request is counted, and once.
-    let exact: Vec<_> =
-        urls.iter().map(|url| workload.load_by("PUT", url, 100, 100).unwrap()).collect();
+    let exact: Vec<_> = urls.iter().map(|url| workload.load(url, 100, 100).unwrap()).collect();
     for (pod, node) in &node_of {
         let answered: u64 = exact.iter().filter_map(|answers| answers.by_pod.get(pod)).sum();
-        let count = || by_method(&fresh.scrape(node).unwrap(), namespace, "PUT").get(pod).copied();
+        let wanted = Some(after[pod] + answered);
+        let count = || by_pod(&fresh.scrape(node).unwrap(), namespace).get(pod).copied();
         let limit = Duration::from_secs(45);
-        let counted = eventually::settle(limit, count, |count| *count == Some(answered));
-        assert_eq!(counted, Some(answered), "{pod} on {node}");
+        assert_eq!(eventually::settle(limit, count, |count| *count == wanted), wanted, "{pod}");
     }
     fresh.find_agents().unwrap();
     for (pod, node) in &node_of {
@@ -130,8 +141,7 @@ fn a_rolling_restart_under_load_loses_its_gap_and_counts_nothing_twice() {
         let answered = answered(&warm) + answered(&sent);
         let old = &last[node];
         let before = old.by_pod.get(pod).copied().unwrap_or_default();
-        let after = by_method(&fresh.scrape(node).unwrap(), namespace, "POST");
-        let after = after.get(pod).copied().unwrap_or_default();
+        let after = after[pod];
         let agent = fresh.agents().find(|agent| agent.node == *node).unwrap();
         let gap = time(&agent.ready_since).duration_since(old.asked).unwrap_or_default();
         let counted = before + after;
