@@ -147,7 +147,8 @@ fn nothing_of_what_has_gone_is_kept_and_nothing_is_misattributed() {
         });
         over.collect()
     };
-    // The kernel's at once; services and their edges stay as long as the series.
+    // The kernel's at once; services stay as long as their series, and edges
+    // until nothing happened on them for five minutes.
     let in_kernel = || {
         let mut maps = map_entries(&agent);
         maps.remove("services");
@@ -173,5 +174,8 @@ fn nothing_of_what_has_gone_is_kept_and_nothing_is_misattributed() {
     };
     let left = eventually::settle(SERIES_LEAVE, of_the_storm, BTreeMap::is_empty);
     assert_eq!(left, BTreeMap::new(), "series of containers that have gone");
-    assert_eq!(over(&map_entries(&agent)), Vec::<String>::new());
+    let mut maps = map_entries(&agent);
+    let edges = maps.remove("edges").unwrap_or_default();
+    assert!(edges <= f64::from(SERVING_CGROUPS) + MAP_SLACK, "{edges} edges");
+    assert_eq!(over(&maps), Vec::<String>::new());
 }
