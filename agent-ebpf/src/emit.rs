@@ -1,15 +1,19 @@
 //! The only door to the ring. What cannot be reserved is counted as lost.
 //!
-//! Requests never wake the reader: a wake-up costs more than the request's
-//! whole accounting, and the reader drains every few milliseconds anyway. A
-//! process that begins to listen and a cgroup that is made do: they are rare,
-//! and what is served before the agent has judged them is not seen.
+//! A request does not wake the reader: a wake-up costs more than the request's
+//! whole accounting, and the reader drains by its clock anyway. Only a burst
+//! out of silence fills the ring before that, so one request in
+//! [`REQUESTS_PER_LOOK`] looks, and wakes the reader once the ring is half
+//! full. A process that begins to listen and a cgroup that is made always do:
+//! they are rare, and what is served before the agent has judged them is not
+//! seen.
 
+use agent_common::limits::REQUESTS_PER_LOOK;
 use agent_common::record::RecordKind;
 use agent_common::record::process::ProcessRecord;
 use agent_common::stats::Loss;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::helpers::generated::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
+use aya_ebpf::helpers::generated::{bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit};
 
 use crate::kernel::task::Task;
 use crate::maps::{self, RING};
@@ -19,6 +23,10 @@ use crate::stats;
 const NO_WAKEUP: u64 = 1;
 /// `BPF_RB_FORCE_WAKEUP`
 const FORCE_WAKEUP: u64 = 2;
+/// `BPF_RB_AVAIL_DATA`: bytes that are not read yet.
+const UNREAD_BYTES: u64 = 0;
+/// `BPF_RB_RING_SIZE`: bytes in all, as configured.
+const SIZE_BYTES: u64 = 1;
 
 /// A reserved record. It must be submitted on every path.
 pub(crate) struct Slot<T> {
@@ -52,6 +60,18 @@ impl<T> Slot<T> {
         unsafe { bpf_ringbuf_submit(self.at.cast(), NO_WAKEUP) }
     }
 
+    /// Hands over a service's `finished`-th request.
+    ///
+    /// # Safety
+    ///
+    /// As [`Slot::submit`].
+    #[inline(always)]
+    pub(crate) unsafe fn submit_request(self, finished: u64) {
+        let flags = if is_crowded(finished) { FORCE_WAKEUP } else { NO_WAKEUP };
+        // SAFETY: reserved above and given away here.
+        unsafe { bpf_ringbuf_submit(self.at.cast(), flags) }
+    }
+
     /// Hands the record over and wakes the reader.
     ///
     /// # Safety
@@ -62,6 +82,17 @@ impl<T> Slot<T> {
         // SAFETY: reserved above and given away here.
         unsafe { bpf_ringbuf_submit(self.at.cast(), FORCE_WAKEUP) }
     }
+}
+
+/// Whether a service's `finished`-th request is to wake the reader.
+#[inline(always)]
+fn is_crowded(finished: u64) -> bool {
+    if !finished.is_multiple_of(REQUESTS_PER_LOOK) {
+        return false;
+    }
+    let ring = maps::as_ptr(&RING);
+    // SAFETY: a map of this program and constants.
+    unsafe { bpf_ringbuf_query(ring, UNREAD_BYTES) >= bpf_ringbuf_query(ring, SIZE_BYTES) / 2 }
 }
 
 /// Says something about a process.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent::probes::Lane;
 use agent_common::stats::Loss;
-use tests::load::{Call, closed};
+use tests::load::{Call, closed, sequential};
 use tests::probe_run::{Books, Probes, Setup};
 use tests::workload::{Kind, Workload};
 use tests::{require, sys};
@@ -45,6 +45,27 @@ fn what_does_not_fit_the_ring_is_lost_and_counted_exactly() {
     assert!(books.lost > 0, "the ring was to overflow, with {completed} requests");
     assert!(exported > 1_000, "{exported}");
     assert_eq!(probes.all_losses(), [(Loss::RingRequest.as_str(), books.lost)]);
+}
+
+#[test]
+fn a_burst_out_of_silence_wakes_the_reader_before_the_ring_is_full() {
+    require!(sys::is_root(), "root is needed");
+    require!(Kind::Go.is_available(), "Go is not installed");
+    let server = Workload::start(Kind::Go).unwrap();
+    let setup = Setup::default().ring_bytes(TINY_RING_BYTES).lanes(&[Lane::Sockets]);
+    let mut probes = Probes::start(setup).unwrap();
+    probes.watch(server.pid(), server.addr().port(), SERVICE).unwrap();
+    probes.collect();
+    let wake_ups = probes.wake_ups().unwrap();
+    let mut requests = 0;
+    while !wake_ups.were().unwrap() {
+        assert_eq!(probes.losses(Loss::RingRequest), 0, "not woken in {requests} requests");
+        sequential::run(server.addr(), &[Call::get("/hello")], 16, true).unwrap();
+        requests += 16;
+    }
+    // Half of it is some 800 records; what is asked is not asked every time.
+    assert!(requests > 500, "{requests}");
+    assert_eq!(probes.settled_requests(requests).len(), requests);
 }
 
 #[test]

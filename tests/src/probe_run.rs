@@ -30,6 +30,7 @@ use agent_common::stats::Loss;
 use anyhow::Context as _;
 
 use crate::eventually;
+use crate::sys::WakeUps;
 
 /// Pause of the reader while a closure runs: a burst of it fits the ring.
 const DRAIN: Duration = Duration::from_millis(5);
@@ -228,6 +229,14 @@ impl Probes {
             self.collect();
             result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Wake-ups of the ring's reader from now on; nothing may be in it yet.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be had.
+    pub fn wake_ups(&self) -> anyhow::Result<WakeUps> {
+        Ok(WakeUps::of(self.ring.wake_ups()?)?)
     }
 
     /// Takes what is in the ring.

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,6 +40,46 @@ pub fn sleep_until_ns(deadline_ns: u64) {
         if error != libc::EINTR {
             return;
         }
+    }
+}
+
+/// Wake-ups of those who wait for a descriptor: not whether there is something
+/// to read, which for a ring may be so for long before anybody is woken.
+#[derive(Debug)]
+pub struct WakeUps(OwnedFd);
+
+impl WakeUps {
+    /// From now on, of a descriptor that has nothing to read yet.
+    ///
+    /// # Errors
+    /// What epoll(7) gives.
+    pub fn of(fd: impl AsFd) -> io::Result<Self> {
+        // SAFETY: takes an integer.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if epoll < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just opened, and nobody else's.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        let events = (libc::EPOLLIN | libc::EPOLLET).cast_unsigned();
+        let mut event = libc::epoll_event { events, u64: 0 };
+        let raw_fd = fd.as_fd().as_raw_fd();
+        // SAFETY: two open descriptors and a valid event, for the call.
+        let added = unsafe {
+            libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, raw_fd, &raw mut event)
+        };
+        if added < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(epoll)) }
+    }
+
+    /// Whether there was one since this was asked last; does not wait.
+    ///
+    /// # Errors
+    /// As [`WakeUps::of`].
+    pub fn were(&self) -> io::Result<bool> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: an open descriptor and room for one event, for the call.
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, 0) };
+        if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count > 0) }
     }
 }
 

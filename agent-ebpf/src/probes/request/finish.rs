@@ -33,7 +33,12 @@ pub(crate) fn finish(conn: &mut Conn, sk: Sock, now_ns: u64) {
                 atomic::add(&raw mut (*counters).filtered, 1);
             } else if is_sampled_out(control) {
                 count_only(counters, conn.end_ns.saturating_sub(conn.arrival_ns));
-            } else if !hand_over(conn, sk, control) {
+            } else if !hand_over(
+                conn,
+                sk,
+                control,
+                (&raw const (*counters).finished).read_volatile(),
+            ) {
                 atomic::add(&raw mut (*counters).lost, 1);
                 stats::lose(Loss::RingRequest);
             }
@@ -81,9 +86,10 @@ unsafe fn count_only(counters: *mut RequestCounters, wall_ns: u64) {
     }
 }
 
-/// Puts the record into the ring. False if there is no room.
+/// Puts the record of a service's `finished`-th request into the ring. False if
+/// there is no room.
 #[inline(always)]
-unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control) -> bool {
+unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control, finished: u64) -> bool {
     // SAFETY: as above.
     let keeps_paths = unsafe { (&raw const (*control).keep_paths).read_volatile() } != 0;
     if keeps_paths && conn.opened.path_len != 0 {
@@ -100,7 +106,7 @@ unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control) -> bool {
                 path.add(i).write_volatile(conn.path[i]);
                 i += 1;
             }
-            slot.submit();
+            slot.submit_request(finished);
         }
         return true;
     }
@@ -110,7 +116,7 @@ unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control) -> bool {
     // SAFETY: as above.
     unsafe {
         write(slot.as_ptr(), conn, sk, RecordKind::Request);
-        slot.submit();
+        slot.submit_request(finished);
     }
     true
 }
