@@ -37,6 +37,12 @@ offsets! {
     TASK_CFS_RQ;
     /// `cfs_rq.throttle_count`; 0 where there are no CPU quotas.
     CFS_RQ_THROTTLE_COUNT;
+    /// `task_struct.se.sum_exec_runtime`
+    TASK_RAN;
+    /// `task_struct.se.prev_sum_exec_runtime`
+    TASK_RAN_BEFORE;
+    /// `task_struct.prio`
+    TASK_PRIO;
     /// `task_struct.files`
     TASK_FILES;
     /// `files_struct.fdt`

@@ -17,7 +17,7 @@ use agent_common::limits::{
 };
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::stats::{LOSSES, PROGRAMS, ProgramStats};
-use agent_common::work::{Busy, Parked};
+use agent_common::work::{Busy, Parked, Runs};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::macros::btf_map;
 
@@ -190,6 +190,10 @@ pub(crate) static LOSSES_BY_REASON: Array<u64, { LOSSES as usize }, MMAPABLE> = 
 /// Connections with state now (entry 0).
 #[btf_map]
 pub(crate) static LIVE: Array<u64, 1, MMAPABLE> = Array::new();
+
+/// Who ran on each CPU lately.
+#[btf_map]
+pub(crate) static CPU_RUNS: PerCpuArray<Runs, 1> = PerCpuArray::new();
 
 /// Room for a head, per CPU.
 #[btf_map]

@@ -8,6 +8,8 @@ use crate::globals;
 
 /// `PF_KTHREAD` (include/linux/sched.h).
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// `MAX_RT_PRIO` (include/linux/sched/prio.h).
+const MAX_RT_PRIO: i32 = 100;
 
 /// A task, by the pointer that a hook or helper gave.
 #[derive(Clone, Copy)]
@@ -68,6 +70,26 @@ impl Task {
             to.write_volatile(from.read_volatile());
             to.add(1).write_volatile(from.add(1).read_volatile());
         }
+    }
+
+    /// How long it has run since it was given the CPU, as it leaves it,
+    /// nanoseconds: of the fair class only.
+    #[inline(always)]
+    pub(crate) fn ran_ns(self) -> u64 {
+        // SAFETY: two counts of eight bytes of a live task.
+        let (all, before): (u64, u64) = unsafe {
+            (field(self.at, &globals::TASK_RAN), field(self.at, &globals::TASK_RAN_BEFORE))
+        };
+        all.wrapping_sub(before)
+    }
+
+    /// Whether it is of the fair class, or idle: not real-time, nor of a
+    /// deadline.
+    #[inline(always)]
+    pub(crate) fn is_fair(self) -> bool {
+        // SAFETY: `prio` is four bytes of a live task.
+        let prio: i32 = unsafe { field(self.at, &globals::TASK_PRIO) };
+        prio >= MAX_RT_PRIO
     }
 
     /// Whether it is the kernel's own, an idle task included.

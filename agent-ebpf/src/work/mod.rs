@@ -11,6 +11,7 @@
 
 mod busy;
 mod call;
+mod culprit;
 mod io;
 mod open;
 mod switch;
@@ -29,6 +30,7 @@ use crate::maps::{GO_LAYOUTS, PARKED, PARKED_OF};
 use crate::{atomic, stats};
 
 pub(crate) use call::{Called, announces, answered};
+pub(crate) use culprit::note;
 pub(crate) use io::{
     work_answers, work_begins, work_calls, work_ends, work_receives, work_replies, work_seen,
 };

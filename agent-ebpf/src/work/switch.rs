@@ -4,7 +4,7 @@
 use agent_common::go::GoWait;
 use agent_common::work::{CULPRIT_NS, Goroutine, NOT_OPEN, leaves, left_last};
 
-use super::{Process, busy, has_parked, layout, look, parked, work_seen};
+use super::{Process, busy, culprit, has_parked, layout, look, parked, work_seen};
 use crate::filter::TaskState;
 use crate::kernel::go;
 use crate::kernel::task::Task;
@@ -115,8 +115,7 @@ pub(crate) fn enter(
         line.off(wait.wrapping_sub(1), waited_ns);
         if waited_ns >= CULPRIT_NS && waited_ns > line.runqueue_worst_ns {
             line.runqueue_worst_ns = waited_ns;
-            line.culprit_tgid = prev.tgid();
-            prev.comm(&mut line.culprit_comm);
+            culprit::name(state, prev, now_ns - waited_ns, now_ns);
         }
     } else if line.is_loop != 0 {
         // The next turn begins.

@@ -27,6 +27,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 fn switch(ctx: &BtfTracePointContext) {
     let prev = Task::from_arg(ctx.arg(1));
     let next = Task::from_arg(ctx.arg(2));
+    work::note(prev);
     let mut now_ns = 0;
     if filter::may_be_watched(prev) {
         now_ns = leave(ctx, prev);
