@@ -9,6 +9,8 @@
 /// What all agents together say of a namespace.
 mod seen;
 
+/// An autoscaler that asks for what strata sees.
+mod autoscale;
 /// The chart, by Helm.
 mod chart;
 /// Agents that nobody tells the names of pods.

@@ -61,7 +61,7 @@ impl Chain {
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(file.path(), rules::render(SHORT).unwrap()).unwrap();
         let alarms = Alarms { rules: file.path(), alertmanager: alerts.addr() };
-        let prometheus = Prometheus::start_with(agent.addr(), Some(alarms)).unwrap();
+        let prometheus = Prometheus::start_with(&[agent.addr()], Some(alarms)).unwrap();
         Self { agent, prometheus, alerts, _rules: file }
     }
 

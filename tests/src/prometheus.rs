@@ -52,7 +52,15 @@ impl Prometheus {
     /// # Errors
     /// When it is not installed, or not ready within half a minute.
     pub fn start(target: SocketAddr) -> anyhow::Result<Self> {
-        Self::start_with(target, None)
+        Self::start_with(&[target], None)
+    }
+
+    /// The same of several targets.
+    ///
+    /// # Errors
+    /// As [`Prometheus::start`].
+    pub fn start_all(targets: &[SocketAddr]) -> anyhow::Result<Self> {
+        Self::start_with(targets, None)
     }
 
     /// The same with rules and somebody who is told of alerts; then it takes
@@ -60,10 +68,10 @@ impl Prometheus {
     ///
     /// # Errors
     /// As [`Prometheus::start`].
-    pub fn start_with(target: SocketAddr, alarms: Option<Alarms<'_>>) -> anyhow::Result<Self> {
+    pub fn start_with(targets: &[SocketAddr], alarms: Option<Alarms<'_>>) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("strata-prometheus").tempdir()?;
         let config = dir.path().join("prometheus.yml");
-        let mut text = config_text(target);
+        let mut text = config_text(targets);
         if let Some(alarms) = &alarms {
             text.push_str(&alarms.config_text());
         }
@@ -143,7 +151,9 @@ impl Prometheus {
     }
 }
 
-fn config_text(target: SocketAddr) -> String {
+fn config_text(targets: &[SocketAddr]) -> String {
+    let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
+    let targets = targets.join(", ");
     format!(
         "global:
   scrape_interval: 1s
@@ -153,7 +163,7 @@ scrape_configs:
   - job_name: strata
     honor_labels: true
     static_configs:
-      - targets: ['{target}']
+      - targets: [{targets}]
         # As a PodMonitor's relabelling gives it.
         labels:
           node: node-1

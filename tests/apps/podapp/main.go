@@ -4,7 +4,7 @@
 //
 //	podapp serve ADDRESS                 serves / and /sleep?ms=N; /exit ends the process
 //	                                     with 3, as a crash does, and /done with 0
-//	podapp load URL COUNT RATE [METHOD]  sends COUNT requests at RATE a second, prints JSON
+//	podapp load URL COUNT RATE           sends COUNT requests at RATE a second, prints JSON
 //	podapp wait                          does nothing until it is told to end
 package main
 
@@ -32,7 +32,7 @@ func main() {
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == "serve":
 		go serve(os.Args[2])
-	case (len(os.Args) == 5 || len(os.Args) == 6) && os.Args[1] == "load":
+	case len(os.Args) == 5 && os.Args[1] == "load":
 		count, err := strconv.Atoi(os.Args[3])
 		if err != nil {
 			log.Fatalf("a count of requests: %v", err)
@@ -41,16 +41,11 @@ func main() {
 		if err != nil || rate <= 0 {
 			log.Fatalf("no rate: %s", os.Args[4])
 		}
-		// Net/http sends a GET again by itself when its connection breaks, a POST not.
-		method := http.MethodPost
-		if len(os.Args) == 6 {
-			method = os.Args[5]
-		}
-		load(method, os.Args[2], count, rate)
+		load(os.Args[2], count, rate)
 		return
 	case len(os.Args) == 2 && os.Args[1] == "wait":
 	default:
-		log.Fatal("usage: podapp serve ADDRESS | load URL COUNT RATE [METHOD] | wait")
+		log.Fatal("usage: podapp serve ADDRESS | load URL COUNT RATE | wait")
 	}
 	<-stop
 }
@@ -84,7 +79,7 @@ type tally struct {
 }
 
 // load keeps to its times whether answers come or not.
-func load(method, url string, count int, rate float64) {
+func load(url string, count int, rate float64) {
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 16,
 		// Services choose a pod for each connection.
@@ -100,7 +95,7 @@ func load(method, url string, count int, rate float64) {
 		all.Add(1)
 		go func(number int) {
 			defer all.Done()
-			name, err := ask(client, method, url, number)
+			name, err := ask(client, url, number)
 			lock.Lock()
 			defer lock.Unlock()
 			if err != nil {
@@ -135,8 +130,9 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 }
 
 // ask closes every eighth connection, so that a service's pods all have a turn.
-func ask(client *http.Client, method, url string, number int) (string, error) {
-	request, err := http.NewRequest(method, url, nil)
+func ask(client *http.Client, url string, number int) (string, error) {
+	// Net/http sends a GET again by itself when its connection breaks, a POST not.
+	request, err := http.NewRequest(http.MethodPost, url, nil)
 	if err != nil {
 		return "", err
 	}

@@ -11,11 +11,13 @@
 //! | `STRATA_APP_IMAGE` | an image of `tests/apps/podapp` that its nodes have |
 //! | `STRATA_API_SERVER_PID_FILE` | the API server's process, where a test may stop it |
 //! | `STRATA_HELM`, `STRATA_IMAGE` | Helm, and the agent's image as its nodes have it |
+//! | `STRATA_KEDA_CRDS` | KEDA's custom resources, where its programs are in `PATH` |
 //! | `STRATA_STATIC_PODS` | a node and the directory of its kubelet's static pods, `node1:/path` |
 
 mod api_server;
 mod chart;
 mod forward;
+mod keda;
 mod kubectl;
 mod strata;
 mod workload;
@@ -23,6 +25,7 @@ mod workload;
 pub use api_server::ApiServer;
 pub use chart::Chart;
 pub use forward::Forward;
+pub use keda::Keda;
 pub use kubectl::{kubectl, kubectl_json, succeeds};
 pub use strata::{
     AgentPod, MANIFEST, NAMESPACE, Place, Strata, config_reached, daemon_set, process_of,

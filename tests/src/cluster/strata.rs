@@ -2,6 +2,7 @@
 //!
 //! Separate because every test of the cluster begins with it.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
@@ -100,6 +101,12 @@ impl Strata {
     /// The agents, in the order of their nodes' names.
     pub fn agents(&self) -> impl Iterator<Item = &AgentPod> {
         self.agents.iter().map(|(agent, _)| agent)
+    }
+
+    /// Where the agents' metrics are to be had on this machine.
+    #[must_use]
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.agents.iter().map(|(_, forward)| forward.addr).collect()
     }
 
     /// The metrics of a node's agent.

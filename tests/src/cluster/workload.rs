@@ -204,23 +204,8 @@ impl Workload {
     /// # Errors
     /// When it cannot be run.
     pub fn load(&self, url: &str, count: u64, rate: u64) -> anyhow::Result<Answers> {
-        self.load_by("POST", url, count, rate)
-    }
-
-    /// [`Workload::load`] by another method than `POST`, which tells the
-    /// requests of one load from those of another.
-    ///
-    /// # Errors
-    /// When it cannot be run.
-    pub fn load_by(
-        &self,
-        method: &str,
-        url: &str,
-        count: u64,
-        rate: u64,
-    ) -> anyhow::Result<Answers> {
         let (count, rate) = (count.to_string(), rate.to_string());
-        let load = ["exec", "client", "--", "/podapp", "load", url, &count, &rate, method];
+        let load = ["exec", "client", "--", "/podapp", "load", url, &count, &rate];
         let text = self.kubectl(&load)?;
         let seen: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
         let number = |value: &Value| value.as_u64().with_context(|| text.clone());

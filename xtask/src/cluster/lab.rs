@@ -18,6 +18,8 @@ const VARIABLE: &str = "STRATA_LAB";
 /// The network namespace with the control plane in it. Nothing of the cluster
 /// is to be had outside of its own namespaces.
 const NAMESPACE: &str = "/run/netns/lab-cp";
+/// The Go module of KEDA.
+const KEDA: &str = "github.com/kedacore/keda/v2";
 /// The node whose kubelet takes static pods.
 const STATIC_NODE: &str = "node1";
 /// How long that kubelet may take to end.
@@ -39,6 +41,15 @@ impl Lab {
         let directory = std::env::var_os("LAB_DIR").map(PathBuf::from);
         let directory = directory.unwrap_or_else(|| std::env::temp_dir().join("k8s-lab"));
         Some(Self { scripts, directory })
+    }
+
+    /// Builds KEDA, and gives the directory of its custom resources.
+    pub(super) fn build_keda(&self) -> Result<PathBuf> {
+        Self::run(self.script("build-hpa.sh").arg("keda"))?;
+        let module = ["list", "-m", "-f", "{{.Dir}}", KEDA];
+        let mut go = Command::new(place::command("go").context("no go, which built KEDA")?);
+        go.args(module).env("GOFLAGS", "-mod=mod").current_dir(self.directory.join("src/keda"));
+        Ok(Path::new(process::output(&mut go)?.trim()).join("config/crd/bases"))
     }
 
     /// Builds what is missing, brings two nodes up that have these images, and

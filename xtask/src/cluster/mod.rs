@@ -39,10 +39,12 @@ impl Cluster {
         Lab::find().map(Self::Lab)
     }
 
-    /// Runs a command that tests the cluster, as `tests::cluster` wants it.
+    /// Runs a command that tests the cluster, as `tests::cluster` wants it;
+    /// with KEDA, which takes minutes to build, where all is tested.
     pub(crate) fn test<T>(
         &self,
         mut command: Command,
+        is_full: bool,
         run: impl FnOnce(&mut Command) -> T,
     ) -> Result<T> {
         // Helm, for the chart; its test is skipped where it cannot be had.
@@ -61,9 +63,13 @@ impl Cluster {
             Self::Lab(lab) => {
                 let images = [image::agent()?, image::podapp()?];
                 let mut janitor = Janitor::start()?;
+                let keda = if is_full { Some(lab.build_keda()?) } else { None };
                 lab.start(&mut janitor, &images.each_ref().map(|image| image.archive.clone()))?;
                 let [agent, app] = images;
                 let mut command = lab.inside(&command)?;
+                if let Some(resources) = keda {
+                    command.env("STRATA_KEDA_CRDS", resources);
+                }
                 command.env("STRATA_MANIFEST", manifest(&agent.reference)?);
                 command.env(IMAGE, agent.reference);
                 command.env(APP_IMAGE, app.reference);

@@ -268,7 +268,9 @@ fn on_cluster(context: &Context<'_>) -> (Tally, Option<anyhow::Error>) {
     if let Err(error) = process::run(build.arg("--list").stdout(Stdio::null())) {
         return (Tally::default(), Some(error));
     }
-    timed(|names| cluster.test(timed_command(context, "cluster", names), tally::run))
+    timed(|names| {
+        cluster.test(timed_command(context, "cluster", names), context.options.is_full, tally::run)
+    })
 }
 
 /// The command for tests whose outcome hangs on what else the machine does,
