@@ -41,6 +41,30 @@ pub fn goapi() -> anyhow::Result<PathBuf> {
     built.clone().map_err(anyhow::Error::msg)
 }
 
+/// How a Go program is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GoBuild {
+    /// By this release, which Go's own command fetches; `None`: by the machine's.
+    pub toolchain: Option<&'static str>,
+    /// Without symbols and debug information.
+    pub is_stripped: bool,
+    /// Position independent.
+    pub is_pie: bool,
+}
+
+/// [`goapi`], built in another way.
+///
+/// # Errors
+/// As [`goapi`], and when the toolchain cannot be had.
+pub fn goapi_built(build: &GoBuild) -> anyhow::Result<PathBuf> {
+    if *build == GoBuild::default() {
+        return goapi();
+    }
+    let toolchain = build.toolchain.unwrap_or("local");
+    let name = format!("goapi-{toolchain}-{}-{}", build.is_stripped, build.is_pie);
+    build_go_as(&name, "goapi", build)
+}
+
 /// Builds the Go program that calls another of its kind, as [`goapi`].
 ///
 /// # Errors
@@ -63,20 +87,35 @@ pub fn collector() -> anyhow::Result<PathBuf> {
 }
 
 fn build_go(name: &str) -> anyhow::Result<PathBuf> {
+    build_go_as(name, name, &GoBuild::default())
+}
+
+/// Builds the program of a folder under a name.
+fn build_go_as(name: &str, folder: &str, build: &GoBuild) -> anyhow::Result<PathBuf> {
     let (dir, _lock) = locked_build_dir(name)?;
     let binary = dir.join(name);
-    process::run(
-        Command::new(go_tool())
-            .args(["build", "-o"])
-            .arg(&binary)
-            .arg(".")
-            .current_dir(source_dir().join(name))
-            .env("CGO_ENABLED", "0")
-            // A static binary: nothing to stamp, and nothing but what is pinned.
-            .env("GOFLAGS", "-mod=readonly -buildvcs=false")
-            .env("GOTOOLCHAIN", "local"),
-    )?;
+    let mut command = Command::new(go_tool());
+    command
+        .args(["build", "-o"])
+        .arg(&binary)
+        .args(build.is_stripped.then_some("-ldflags=-s -w"))
+        .args(build.is_pie.then_some("-buildmode=pie"))
+        .arg(".")
+        .current_dir(source_dir().join(folder))
+        .env("CGO_ENABLED", "0")
+        // A static binary: nothing to stamp, and nothing but what is pinned.
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+        .env("GOTOOLCHAIN", build.toolchain.unwrap_or("local"));
+    process::run(&mut command)?;
     Ok(binary)
+}
+
+/// Whether Go's command can fetch this release, or has.
+#[must_use]
+pub fn has_go_toolchain(toolchain: &str) -> bool {
+    let mut command = Command::new(go_tool());
+    command.arg("version").env("GOTOOLCHAIN", toolchain);
+    process::run(&mut command).is_ok_and(|said| said.contains(toolchain))
 }
 
 /// Builds the C workload and gives its path.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::apps::GoBuild;
 use crate::process::Process;
 use crate::{agent_process, apps, eventually};
 
@@ -73,6 +74,8 @@ pub struct Server {
     pub args: Vec<String>,
     /// Environment variables.
     pub env: Vec<(String, String)>,
+    /// How it is built, if it is Go.
+    pub build: GoBuild,
 }
 
 impl Server {
@@ -80,7 +83,7 @@ impl Server {
     #[must_use]
     pub fn new(kind: Kind) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { kind, listen, args: Vec::new(), env: Vec::new() }
+        Self { kind, listen, args: Vec::new(), env: Vec::new(), build: GoBuild::default() }
     }
 
     /// The same on another address.
@@ -97,11 +100,24 @@ impl Server {
         self
     }
 
+    /// The same, built in another way.
+    #[must_use]
+    pub fn built(mut self, build: GoBuild) -> Self {
+        self.build = build;
+        self
+    }
+
     /// The same with one more environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Whom it asks for `/down`.
+    fn downstream(&self) -> Option<&str> {
+        let named = self.env.iter().find(|(name, _)| name == "DOWNSTREAM");
+        named.map(|(_, downstream)| downstream.as_str())
     }
 
     /// Program and arguments; writes what configuration it needs into `dir`.
@@ -116,14 +132,16 @@ impl Server {
         let listen = self.listen.to_string();
         let source = |name| apps::source_dir().join(name).to_string_lossy().into_owned();
         let mut argv = match self.kind {
-            Kind::Go => vec![path_text(&apps::goapi()?), "-listen".to_owned(), listen],
+            Kind::Go => {
+                vec![path_text(&apps::goapi_built(&self.build)?), "-listen".to_owned(), listen]
+            }
             // Debian's own by its path: a version manager's shim would be a shell first.
             Kind::Python => vec![system_tool("python3"), source("pyapi.py"), listen],
             Kind::C => vec![path_text(&apps::capi()?), listen],
             Kind::Node => vec![system_tool("node"), source("nodeapi.js"), listen],
             Kind::Nginx => {
                 let conf = dir.join("nginx.conf");
-                std::fs::write(&conf, nginx_conf(self.listen, dir))
+                std::fs::write(&conf, nginx_conf(self.listen, self.downstream(), dir))
                     .context("writing nginx.conf")?;
                 std::fs::write(dir.join("file"), vec![b'x'; 1 << 20]).context("writing a file")?;
                 // `-e` too: nginx opens its log before it reads its configuration.
@@ -229,11 +247,15 @@ pub fn is_open(pid: u32, addr: SocketAddr) -> Option<SocketAddr> {
     is_listening.then_some(addr)
 }
 
-fn nginx_conf(listen: SocketAddr, dir: &Path) -> String {
+fn nginx_conf(listen: SocketAddr, downstream: Option<&str>, dir: &Path) -> String {
     let dir = dir.display();
     let mut statuses = String::new();
     for status in NGINX_STATUSES {
         let _ = writeln!(statuses, "    location /status/{status} {{ return {status}; }}");
+    }
+    let mut proxy = String::new();
+    if let Some(downstream) = downstream {
+        let _ = writeln!(proxy, "    location /down {{ proxy_pass http://{downstream}/sleep; }}");
     }
     format!(
         "daemon off;
@@ -258,7 +280,7 @@ http {{
     location /hello {{ return 200 \"hello\\n\"; }}
     location /echo {{ return 200 \"read\\n\"; }}
     location = /file {{ root {dir}; }}
-{statuses}  }}
+{statuses}{proxy}  }}
 }}
 "
     )

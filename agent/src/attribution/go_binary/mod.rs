@@ -115,7 +115,7 @@ impl Unsupported {
         match self {
             Self::OldBuildInfo => "made by go 1.17 or older",
             Self::UnknownVersion => {
-                "the runtime's layout of this go version is not known (1.21 to 1.26 are; a newer one is read from debug information, so build without -w and -s)"
+                "the runtime's layout of this go version is not known (1.21 to 1.27 are; a newer one is read from debug information, so build without -w and -s)"
             }
             Self::ForeignThreadStorage => {
                 "c's thread-local data is linked in statically; link dynamically, or build with CGO_ENABLED=0"

@@ -18,7 +18,7 @@ pub struct GoVersion {
 const MAX_VERSION_CHARS: usize = 64;
 
 /// The newest minor release whose layout is in the table.
-const NEWEST_KNOWN: u16 = 26;
+const NEWEST_KNOWN: u16 = 27;
 
 impl GoVersion {
     /// `go1.26.8`, `go1.22rc1`, `go1.24.3 X:boringcrypto`, `devel go1.27-...`.
@@ -55,7 +55,7 @@ impl GoVersion {
             24 => (160, 184, 199, 280, 368, 232),
             // `gobuf.ret` went.
             25 => (152, 176, 191, 272, 360, 248),
-            26 => (152, 176, 191, 280, 368, 264),
+            26 | 27 => (152, 176, 191, 280, 368, 264),
             _ => return None,
         };
         let reasons = match minor {

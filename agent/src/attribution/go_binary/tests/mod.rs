@@ -125,6 +125,7 @@ fn the_offset_of_the_id_goes_by_the_version() {
         ("go1.24.3 X:boringcrypto", 160),
         ("go1.25rc1", 152),
         ("go1.26.8-custom", 152),
+        ("go1.27.3", 152),
     ] {
         assert_eq!(
             version_of(MadeUp::new(version).inspect()),
@@ -133,7 +134,7 @@ fn the_offset_of_the_id_goes_by_the_version() {
     }
     for version in [
         "go1.20.14",
-        "go1.27.0",
+        "go1.28.0",
         "go1.2",
         "go2.21",
         "devel go1.26-abc",
