@@ -264,13 +264,17 @@ impl Parked {
     /// Books the rest of a stop to its reason. If there may have been more
     /// than one, it may have run in between: for no longer than the process
     /// did, which was `busy_ns`.
+    ///
+    /// A preemption leaves the reason of the stop before. So does a stop for
+    /// the same reason; but who was preempted is ready, and is left waiting
+    /// only while the process has no processor free, that is, runs.
     #[inline(always)]
     fn book_rest(&mut self, left_ns: u64, busy_ns: u64, resumed_ns: u64, resume: &Resume) {
         let leaves = resume.seq.wrapping_sub(self.seq);
         let is_one = leaves == 1 - self.is_seen;
         let reason = if self.is_seen != 0 && (is_one || resume.reason == 0) {
             self.reason
-        } else if is_one && resume.reason == self.reason {
+        } else if is_one && resume.reason == self.reason && busy_ns > left_ns / 2 {
             GoWait::Preempted as u8
         } else {
             resume.reason
@@ -282,6 +286,9 @@ impl Parked {
             self.parts.samples = self.parts.samples.wrapping_add(self.samples);
             left_ns -= hidden_ns;
         }
+        let is_told = is_one
+            && reason != GoWait::Preempted as u8
+            && (self.is_seen != 0 || resume.reason != self.reason);
         let mut waited_ns = left_ns;
         if reason == GoWait::Sleep as u8 && self.deadline_ns != 0 && self.deadline_ns < resumed_ns {
             let late_ns = resumed_ns - self.deadline_ns;
@@ -290,7 +297,7 @@ impl Parked {
             add(&mut self.parts, Part::Sched, late_ns);
         }
         let part = GoWait::part(reason);
-        if reason == GoWait::Preempted as u8 || !is_one {
+        if !is_told {
             estimate(&mut self.parts, part, waited_ns);
         } else {
             add(&mut self.parts, part, waited_ns);
@@ -354,6 +361,31 @@ mod tests {
             prop_assert_eq!(parked.called_ns, union_ns);
             prop_assert!(!parked.is_calling());
         }
+    }
+
+    #[test]
+    fn the_same_reason_again_is_a_preemption_only_of_a_process_that_runs() {
+        let stopped = |ran_ns: u64| {
+            let mut parked = Parked::new();
+            let reason = GoWait::Sleep as u8;
+            let stop = Stop { seq: 1, reason, is_seen: 0, deadline_ns: 0 };
+            parked.park(1_000_000, 0, &stop);
+            parked.resume(&Resume {
+                now_ns: 11_000_000,
+                earliest_ns: 11_000_000,
+                busy_ns: ran_ns,
+                seq: 2,
+                reason,
+                was_idle: 1,
+                why: 0,
+                sent_ns: 0,
+                ready_ns: 0,
+            });
+            let of = |part: Part| parked.parts.ns[part as usize];
+            (of(Part::Wait), of(Part::Sched), parked.parts.estimated)
+        };
+        assert_eq!(stopped(1_000_000), (10_000_000, 0, Part::Wait.bit()));
+        assert_eq!(stopped(9_000_000), (0, 10_000_000, Part::Sched.bit()));
     }
 
     #[test]
