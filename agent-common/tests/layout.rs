@@ -129,8 +129,11 @@ fn layouts() -> Vec<Layout> {
             is_send_full,
             call,
             is_resent,
+            is_announced,
             _pad2,
             loss_ns,
+            owner,
+            owner_read_ns
         }),
         layout!(RequestRecord {
             kind,
@@ -247,6 +250,7 @@ fn layouts() -> Vec<Layout> {
             is_goroutine,
             counted,
             was_lost,
+            turn,
             _pad,
             left
         }),

@@ -3,6 +3,7 @@
 // It answers the same paths as goapi where they make sense for it.
 //
 // usage: nodeapi.js [HOST:PORT]
+// environment: DOWNSTREAM, HOST:PORT, whose /sleep is asked for /down
 'use strict';
 
 const http = require('node:http');
@@ -22,6 +23,8 @@ function answer(response, status, body) {
   }
 }
 
+const keeping = new http.Agent({ keepAlive: true });
+
 const handlers = {
   hello: ({ response }) => answer(response, 200, 'hello\n'),
   status: ({ response, path }) => {
@@ -37,6 +40,15 @@ const handlers = {
   sleep: async ({ response, query }) => {
     await pause(number(query, 'ms', 10));
     answer(response, 200, 'slept\n');
+  },
+  down: async ({ response, query }) => {
+    const [host, port] = process.env.DOWNSTREAM.split(':');
+    const path = `/sleep?ms=${number(query, 'ms', 10)}`;
+    const reply = await new Promise((resolve, reject) => {
+      http.get({ host, port, path, agent: keeping }, resolve).on('error', reject);
+    });
+    for await (const _ of reply);
+    answer(response, reply.statusCode, 'asked\n');
   },
   stream: async ({ response, query }) => {
     response.writeHead(200);

@@ -14,16 +14,21 @@ mod request_goroutine;
 /// Times of requests against the client's.
 mod request_time;
 
-/// Processes and cgroups that come and go.
+/// Where requests' time went.
 mod parts;
+/// Processes and cgroups that come and go.
 mod process;
 
 /// Calls whose request is lost on the wire.
 mod call_loss;
+/// Go programs by other releases, stripped, position independent.
+mod go_builds;
 /// Calls that Go programs make.
 mod go_calls;
 /// A program that calls another.
 mod gocaller;
+/// Calls that event loops make.
+mod loop_calls;
 
 /// What is left after the end.
 mod lifecycle;

@@ -52,13 +52,13 @@ fn split(kind: Kind, paths: &[&str], connections: usize) -> Vec<Request> {
 }
 
 /// Processes that a process has started.
-fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Mean microseconds of each part that is not 0.
-fn means(requests: &[&Request]) -> String {
+pub(crate) fn means(requests: &[&Request]) -> String {
     let mut text = format!("{} requests", requests.len());
     for part in Part::ALL {
         let mean_us = mean_ns(requests, part) / 1_000;
@@ -69,7 +69,7 @@ fn means(requests: &[&Request]) -> String {
     text
 }
 
-fn mean_ns(requests: &[&Request], part: Part) -> u64 {
+pub(crate) fn mean_ns(requests: &[&Request], part: Part) -> u64 {
     let sum: u64 = requests.iter().map(|request| request.parts.ns[part as usize]).sum();
     sum / requests.len().max(1) as u64
 }
@@ -79,13 +79,13 @@ fn of_path<'a>(requests: &'a [Request], path: &str) -> Vec<&'a Request> {
 }
 
 /// Nothing is counted twice: what was measured fits into the wall time.
-fn assert_fits(requests: &[Request]) {
+pub(crate) fn assert_fits(requests: &[Request]) {
     let over: Vec<_> = requests.iter().filter(|request| request.parts.overrun_ns > 0).collect();
     assert!(over.is_empty(), "{} of {}, such as {:?}", over.len(), requests.len(), over[0]);
 }
 
 /// The share of wall time in a part.
-fn share(requests: &[&Request], part: Part) -> f64 {
+pub(crate) fn share(requests: &[&Request], part: Part) -> f64 {
     let wall_ns: u64 = requests.iter().map(|request| request.wall_ns()).sum();
     let part_ns: u64 = requests.iter().map(|request| request.parts.ns[part as usize]).sum();
     part_ns as f64 / wall_ns.max(1) as f64

@@ -9,11 +9,11 @@ use tests::{require, sys};
 /// Instructions that the verifier may walk through, by program: a quarter more
 /// than on Linux 6.18. A bound that is hit shows a change to look at.
 const BOUNDS: &[(&str, u32)] = &[
-    ("sk_data_ready", 750),
-    ("sock_recv_length", 272_625),
-    ("sock_send_length", 107_250),
-    ("sweep_connections", 41_750),
-    ("inet_sock_set_state", 27_000),
+    ("sk_data_ready", 875),
+    ("sock_recv_length", 273_500),
+    ("sock_send_length", 109_750),
+    ("sweep_connections", 42_250),
+    ("inet_sock_set_state", 29_500),
     ("tcp_destroy_sock", 15_375),
     ("tcp_retransmit_skb", 2_125),
     ("tcp_retransmit_synack", 1_500),
@@ -21,7 +21,7 @@ const BOUNDS: &[(&str, u32)] = &[
     ("tcp_receive_reset", 750),
     ("sched_wakeup", 500),
     ("sched_wakeup_new", 250),
-    ("sched_switch", 72_000),
+    ("sched_switch", 77_875),
     ("sched_process_fork", 1_000),
     ("sched_process_exec", 1_625),
     ("sched_process_exit", 375),

@@ -215,10 +215,18 @@ pub struct Conn {
     pub call: u8,
     /// Of a call: 1 once a part of it was sent again.
     pub is_resent: u8,
+    /// Of a call by an event loop: 1 from where it is known whose it will be to
+    /// its first send.
+    pub is_announced: u8,
     /// Zero.
-    pub _pad2: [u8; 4],
+    pub _pad2: [u8; 3],
     /// Of a call: time of the wait for its reply that sending again explains.
     pub loss_ns: u64,
+    /// Of a call by an event loop: [`Conn::id`] of the request that it is for;
+    /// 0 if that is not known.
+    pub owner: u64,
+    /// When that request was read.
+    pub owner_read_ns: u64,
 }
 
 impl Conn {
@@ -280,8 +288,11 @@ impl Conn {
             is_send_full: 0,
             call: 0,
             is_resent: 0,
-            _pad2: [0; 4],
+            is_announced: 0,
+            _pad2: [0; 3],
             loss_ns: 0,
+            owner: 0,
+            owner_read_ns: 0,
         }
     }
 
@@ -385,7 +396,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 544);
+const _: () = assert!(size_of::<Conn>() <= 576);
 
 #[cfg(test)]
 mod tests;

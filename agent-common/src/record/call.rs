@@ -28,6 +28,8 @@ pub struct CallRecord {
     /// Segments sent again for it.
     pub retransmits: u32,
     /// Goroutine that made it; 0 where the process is not Go or it is not known.
+    /// Of an event loop's (`CALLER_LOOP`) when the request was read that it is
+    /// for.
     pub goid: u64,
     /// First byte handed to TCP.
     pub sent_ns: u64,
@@ -61,5 +63,7 @@ pub const CALLER_UNKNOWN: u8 = 0;
 pub const CALLER_SENDER: u8 = 1;
 /// The goroutine that was seen to make it (client probe).
 pub const CALLER_PROBE: u8 = 2;
+/// The request that its event loop's thread was at.
+pub const CALLER_LOOP: u8 = 3;
 
 const _: () = assert!(size_of::<CallRecord>() == 128);

@@ -141,8 +141,10 @@ pub struct Line {
     pub counted: u8,
     /// 1 if the owner lost its thread and got it back since `since_ns`.
     pub was_lost: u8,
+    /// Of an event loop: what was read and sent in this turn.
+    pub turn: u8,
     /// Zero.
-    pub _pad: [u8; 5],
+    pub _pad: [u8; 4],
     /// The goroutine that was found to have left the thread at its last idle
     /// time.
     pub left: u64,
@@ -184,7 +186,8 @@ impl Line {
             counted: 0,
             epoch: 0,
             was_lost: 0,
-            _pad: [0; 5],
+            turn: 0,
+            _pad: [0; 4],
             left: 0,
         }
     }

@@ -19,6 +19,7 @@ mod line;
 mod parked;
 mod request;
 mod runs;
+mod turn;
 
 pub use busy::Busy;
 pub use goroutine::{Goroutine, Goroutines, Why, claim, leaves, left_last, point};
@@ -26,6 +27,7 @@ pub use line::{ANSWERED, Line, NOT_OPEN, OFFS, Off, Run, UNANSWERED};
 pub use parked::{Parked, Resume, Stop, WHY_RECEIVED, WHY_REPLIED, WHY_SENT};
 pub use request::{Worker, answers, begins, ends, receives};
 pub use runs::{LONG_RUN_NS, LongRun, RUNS, Runs};
+pub use turn::unit;
 
 use crate::parts::Part;
 use crate::record::request::RequestParts;

@@ -2,6 +2,7 @@
 //! is answered, it is over.
 
 use super::goroutine::{Goroutine, Goroutines, Why, point};
+use super::turn::unit;
 use super::{
     ANSWERED, Line, NOT_OPEN, Run, TIGHT_NS, UNANSWERED, WHY_RECEIVED, WHY_SENT, add, estimate,
     merge,
@@ -55,6 +56,7 @@ pub fn begins<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns
     }
     line.book_unread(from_ns, now_ns, line.is_loop == 0, &mut conn.parts);
     conn.parts.unit = unit_of(line);
+    line.reads(owner);
     open(line, owner, false, now_ns);
     line.is_receiving = u8::from(conn.head.body_left != 0);
 }
@@ -84,6 +86,7 @@ pub fn answers<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_n
         Why { why: if conn.is_send_full != 0 { WHY_SENT } else { 0 }, sent_ns: 0, ready_ns: 0 };
     own(worker, conn, &why, now_ns);
     conn.is_send_full = 0;
+    worker.line.sends();
     if worker.line.open != 0 {
         worker.line.open = ANSWERED;
     }
@@ -100,6 +103,8 @@ fn own<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, why: &Why, no
     let run = if worker.syscall_ns != 0 { Run::Exact } else { Run::Estimated };
     if worker.goroutine.id != 0 {
         own_goroutine(worker, conn, why, now_ns, run);
+    } else if worker.line.is_loop != 0 {
+        own_loop(worker, conn, now_ns);
     } else {
         own_thread(worker.line, conn, now_ns, run);
     }
@@ -200,21 +205,33 @@ fn came_unseen<P: Goroutines>(
     }
 }
 
+/// A turn of an event loop: what it did since the turn began, or since it read
+/// of this request, and what the request had waited for before.
+#[inline(always)]
+fn own_loop<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns: u64) {
+    let line = &mut *worker.line;
+    conn.parts.unit = UnitKind::Loop as u8;
+    if worker.process.has_parked()
+        && let Some(waits) = worker.process.parked(unit(conn.id))
+        && waits.request_ns == conn.read_ns
+    {
+        waits.book_wait(now_ns);
+        merge(&mut conn.parts, &waits.parts);
+        waits.parts = RequestParts::new();
+        if waits.booked_ns > conn.booked_ns {
+            conn.booked_ns = waits.booked_ns;
+        }
+    }
+    if line.since_ns < conn.booked_ns {
+        line.forget(conn.booked_ns);
+    }
+    line.book(now_ns, Run::Estimated, &mut conn.parts);
+    conn.booked_ns = now_ns;
+}
+
 #[inline(always)]
 fn own_thread(line: &mut Line, conn: &mut Conn, now_ns: u64, run: Run) {
-    let owner = conn.id;
-    if line.is_loop != 0 {
-        conn.parts.unit = UnitKind::Loop as u8;
-        if line.open == 0 || line.owner != owner {
-            // A later turn of its: what the loop did since the turn began.
-            if line.since_ns < conn.read_ns {
-                line.since_ns = conn.read_ns;
-            }
-        }
-        line.book(now_ns, Run::Estimated, &mut conn.parts);
-        return;
-    }
-    if line.owner != owner || line.open == 0 {
+    if line.owner != conn.id || line.open == 0 {
         return;
     }
     line.book(now_ns, run, &mut conn.parts);

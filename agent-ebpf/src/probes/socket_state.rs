@@ -17,11 +17,11 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use super::{request, tcp};
-use crate::filter::{CANDIDATE, IGNORED};
+use crate::filter::{CANDIDATE, IGNORED, WATCHED};
 use crate::kernel::sock::{Sock, state};
 use crate::kernel::task::Task;
 use crate::maps::{CALLED, LISTENERS};
-use crate::{connections, emit, filter, stats};
+use crate::{connections, emit, filter, stats, work};
 
 // match-proto: v4.16..: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -89,6 +89,11 @@ fn connects(sk: Sock) {
     if let Some(conn) = connections::make(sk, task_state.service, ROLE_CLIENT) {
         // SAFETY: a helper without arguments.
         conn.opened_ns = unsafe { bpf_ktime_get_ns() };
+        if task_state.verdict == WATCHED {
+            work::look(task, task_state);
+            let now_ns = conn.opened_ns;
+            work::work_connects(conn, task_state, u64::from(task.tgid()), now_ns);
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! programs that run on several CPUs at once: so its counts only go up.
 
 use agent_common::conn::{CALL_READY, CALL_SENT, Conn};
-use agent_common::record::call::CALLER_PROBE;
-use agent_common::work::{Off, Parked, Why, claim, point};
+use agent_common::record::call::{CALLER_LOOP, CALLER_PROBE};
+use agent_common::work::{Line, Off, Parked, Why, claim, point, unit};
 
 use super::{Process, park_room, parked};
 use crate::atomic;
@@ -78,16 +78,81 @@ pub(super) fn sent(conn: &mut Conn, now_ns: u64) -> bool {
     true
 }
 
-/// The goroutine that waits for a call's reply, if it does.
+/// An event loop begins to connect: if it does so for a request, so that one
+/// waits from now on.
+#[inline(always)]
+pub(super) fn loop_connects(conn: &mut Conn, line: &mut Line, tgid: u32, now_ns: u64) {
+    if !line.is_calling_for_owner() {
+        return;
+    }
+    if let Some(waits) = park_room(tgid, unit(line.owner), line.request_ns) {
+        waits.leave_to_wait(line, now_ns);
+        conn.owner = line.owner;
+        conn.owner_read_ns = line.request_ns;
+        conn.is_announced = 1;
+    }
+}
+
+/// An event loop has sent the first bytes of a call: for whom it connected, if
+/// that was for this, else for whom it is at work.
+#[inline(always)]
+pub(super) fn loop_sent(conn: &mut Conn, line: &mut Line, now_ns: u64) {
+    if conn.is_announced == 0 {
+        let tgid = conn.tgid;
+        loop_connects(conn, line, tgid, now_ns);
+    }
+    if conn.is_announced == 0 {
+        return;
+    }
+    conn.is_announced = 0;
+    let Some(waits) = parked(conn.tgid, unit(conn.owner)) else {
+        return;
+    };
+    if waits.request_ns != conn.owner_read_ns {
+        return;
+    }
+    if waits.parked_ns == 0 {
+        waits.parked_ns = now_ns;
+        waits.booked_ns = now_ns;
+    }
+    conn.caller = CALLER_LOOP;
+    conn.goid = conn.owner_read_ns;
+    waits.parts.calls = waits.parts.calls.wrapping_add(1);
+    // SAFETY: a map value.
+    unsafe { atomic::add(&raw mut waits.calls_sent, 1) };
+    // Since it began to connect, if it had to.
+    waits.call_sent(waits.parked_ns);
+    conn.call = CALL_SENT;
+}
+
+/// An event loop has read of a reply: it is at work for whom the call was.
+#[inline(always)]
+pub(super) fn loop_read(conn: &mut Conn, line: &mut Line, now_ns: u64) {
+    let mut owner = 0;
+    if conn.caller == CALLER_LOOP
+        && let Some(waits) = waiting(conn)
+        && waits.request_ns == conn.owner_read_ns
+    {
+        owner = conn.owner;
+        if !waits.is_calling() {
+            waits.book_wait(now_ns);
+        }
+    }
+    line.turns_to(owner, conn.owner_read_ns, now_ns);
+}
+
+/// What waits for a call's reply, if it does: a goroutine, or a request of an
+/// event loop.
 #[inline(always)]
 fn waiting(conn: &Conn) -> Option<&'static mut Parked> {
-    parked(conn.tgid, conn.goid)
+    let goid = if conn.caller == CALLER_LOOP { unit(conn.owner) } else { conn.goid };
+    parked(conn.tgid, goid)
 }
 
 /// The first byte of a call's reply is readable, or there will be none.
 #[inline(always)]
 pub(crate) fn answered(conn: &mut Conn, now_ns: u64) {
-    if conn.caller != CALLER_PROBE {
+    if conn.caller != CALLER_PROBE && conn.caller != CALLER_LOOP {
         if conn.loss_ns != 0
             && conn.goid != 0
             && let Some(waits) = waiting(conn)

@@ -40,6 +40,13 @@ fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) 
         return;
     }
     let (line, goroutine) = (&mut state.line, &state.goroutine);
+    if line.is_loop != 0 && goroutine.is_followed == 0 {
+        if is_first != 0 {
+            call::loop_sent(conn, line, now_ns);
+        }
+        line.sends();
+        return;
+    }
     if is_first != 0 && line.open != 0 {
         conn.caller = CALLER_SENDER;
         line.calls = line.calls.wrapping_add(1);
@@ -58,6 +65,10 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
     }
     if state.goroutine.is_followed == 0 {
         state.line.calls_open = 0;
+        if state.line.is_loop != 0 {
+            call::loop_read(conn, &mut state.line, now_ns);
+            return;
+        }
         if is_first != 0 && conn.loss_ns != 0 && state.line.open != 0 {
             call::lost(conn, state);
         }
@@ -71,6 +82,15 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
     };
     if has_parked(tgid) || state.line.open != 0 {
         point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &why);
+    }
+}
+
+/// The current thread begins to connect.
+#[inline(always)]
+fn connects_at(conn: &mut Conn, state: &mut TaskState, tgid: u64, now_ns: u64) {
+    if state.goroutine.is_followed == 0 {
+        call::loop_connects(conn, &mut state.line, tgid as u32, now_ns);
+        state.line.sends();
     }
 }
 
@@ -131,6 +151,7 @@ global!(work_receives, receives_at, now_ns);
 global!(work_answers, answers_at, now_ns);
 global!(work_ends, ends_at);
 global!(work_calls, calls_at, is_first, now_ns);
+global!(work_connects, connects_at, tgid, now_ns);
 global!(work_replies, replies_at, is_first, now_ns);
 
 /// The goroutine that was looked at is at nothing of its own.

@@ -21,7 +21,7 @@ use agent_common::go::GoLayout;
 use agent_common::parts::UnitKind;
 use agent_common::policy::watched_slot;
 use agent_common::stats::Loss;
-use agent_common::work::{Goroutine, Goroutines, Line, NOT_OPEN, Parked};
+use agent_common::work::{Goroutine, Goroutines, Line, NOT_OPEN, Parked, unit};
 
 use crate::filter::{self, TaskState};
 use crate::kernel::go;
@@ -32,7 +32,8 @@ use crate::{atomic, stats};
 pub(crate) use call::{Called, announces, answered};
 pub(crate) use culprit::note;
 pub(crate) use io::{
-    work_answers, work_begins, work_calls, work_ends, work_receives, work_replies, work_seen,
+    work_answers, work_begins, work_calls, work_connects, work_ends, work_receives, work_replies,
+    work_seen,
 };
 pub(crate) use open::OpenRequest;
 pub(crate) use switch::{enter, leave};
@@ -170,13 +171,19 @@ pub(crate) fn sampled(task: Task, state: &mut TaskState) {
 #[inline(never)]
 pub(crate) extern "C" fn work_over(conn: *const Conn) -> i32 {
     // SAFETY: the caller's, checked for null as the verifier asks for.
-    if let Some(conn) = unsafe { conn.as_ref() }
-        && conn.parts.unit == UnitKind::Goroutine as u8
-    {
+    let Some(conn) = (unsafe { conn.as_ref() }) else {
+        return 0;
+    };
+    let goid = if conn.parts.unit == UnitKind::Goroutine as u8 {
         open::ends(conn.tgid, conn.goid);
-        if has_parked(conn.tgid) {
-            unpark(conn.tgid, conn.goid);
-        }
+        conn.goid
+    } else if conn.parts.unit == UnitKind::Loop as u8 {
+        unit(conn.id)
+    } else {
+        return 0;
+    };
+    if has_parked(conn.tgid) {
+        unpark(conn.tgid, goid);
     }
     0
 }

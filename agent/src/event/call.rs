@@ -14,6 +14,8 @@ pub enum Caller {
     Sender,
     /// The goroutine that the client probe saw.
     Probe,
+    /// The request that its event loop's thread was at.
+    Loop,
 }
 
 /// A call that a watched process made.
@@ -37,6 +39,8 @@ pub struct Call {
     pub tid: u32,
     /// Goroutine that made it; 0 where it is not known.
     pub goid: u64,
+    /// Of an event loop's: when the request was read that it is for; else 0.
+    pub request_read_ns: u64,
     /// Segments sent again for it.
     pub retransmits: u32,
     /// First byte handed to TCP, `CLOCK_MONOTONIC` nanoseconds.

@@ -105,6 +105,7 @@ impl TracedCall<'_> {
                 Caller::Unknown => "unknown",
                 Caller::Sender => "sender",
                 Caller::Probe => "probe",
+                Caller::Loop => "loop",
             }),
         }
     }

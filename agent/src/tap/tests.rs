@@ -49,6 +49,7 @@ pub(super) fn call(sent_ns: u64) -> Call {
         tgid: 10,
         tid: 99,
         goid: 12,
+        request_read_ns: 0,
         retransmits: 0,
         sent_ns,
         ready_ns: sent_ns + 10,

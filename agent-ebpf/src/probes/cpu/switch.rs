@@ -128,6 +128,7 @@ fn turns_to_others(line: &mut Line, is_event_loop: bool) {
     }
     line.open = NOT_OPEN;
     line.owner = 0;
+    line.turn_over();
 }
 
 /// What a thread waits for that serves a request, or has answered one: then it

@@ -20,6 +20,7 @@ fn call(protocol: Protocol, peer: u16, method: Method, status: u16, wall_ns: u64
         tgid: 1,
         tid: 1,
         goid: 0,
+        request_read_ns: 0,
         retransmits: 0,
         sent_ns: 10,
         ready_ns: 10 + wall_ns,

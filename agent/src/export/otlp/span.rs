@@ -119,6 +119,7 @@ fn client(called: &Called, finished: &Finished) -> Span {
             Caller::Unknown => "unknown",
             Caller::Sender => "sender",
             Caller::Probe => "probe",
+            Caller::Loop => "loop",
         },
     );
     if call.loss_ns > 0 {

@@ -47,6 +47,7 @@ fn call(status: u16) -> Call {
         tgid: 10,
         tid: 11,
         goid: 12,
+        request_read_ns: 0,
         retransmits: 0,
         sent_ns: 10,
         ready_ns: 20,

@@ -31,6 +31,7 @@ fn call(from: u16, to: u16, sent_ms: u64, end_ms: u64) -> Call {
         tgid: u32::from(from),
         tid: 1,
         goid: 1,
+        request_read_ns: 0,
         retransmits: 0,
         sent_ns: sent_ms * MS,
         ready_ns: end_ms * MS,

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use agent_common::parts::UnitKind;
 
-use crate::event::call::Call;
+use crate::event::call::{Call, Caller};
 use crate::event::request::Request;
 
 /// How long a request waits for calls after it came. The kernel tells of a
@@ -22,14 +22,15 @@ const MAX_CALLS: usize = 64;
 /// older one goes. Each is about 200 bytes.
 const MAX_EARLY: usize = 8_192;
 
-/// What makes requests and calls: one of these does one thing at a time, unless
-/// it is an event loop.
+/// What makes requests and calls: each of these does one thing at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Unit {
     /// Process and goroutine.
     Goroutine(u32, u64),
     /// Process and thread.
     Thread(u32, u32),
+    /// Process, and when the request was read that an event loop is at.
+    Turns(u32, u64),
 }
 
 impl Unit {
@@ -39,11 +40,17 @@ impl Unit {
 
     /// What served a request.
     pub(crate) const fn of_request(request: &Request) -> Self {
+        if matches!(request.work.kind, UnitKind::Loop) {
+            return Self::Turns(request.tgid, request.read_ns);
+        }
         Self::new(request.tgid, request.tid, request.goid)
     }
 
     /// What made a call.
     pub(crate) const fn of_call(call: &Call) -> Self {
+        if matches!(call.caller, Caller::Loop) {
+            return Self::Turns(call.tgid, call.request_read_ns);
+        }
         Self::new(call.tgid, call.tid, call.goid)
     }
 }
@@ -94,11 +101,10 @@ struct Generation {
 }
 
 impl Generation {
-    /// Moves calls of a request to `taken`, which is to hold at most `max`. A
-    /// unit that does one thing at a time has no use for those before its end.
+    /// Moves calls of a request to `taken`, which is to hold at most `max`; its
+    /// unit has no use for others before its end.
     fn take(&mut self, request: &Request, taken: &mut Vec<Call>, max: usize) {
         let unit = Unit::of_request(request);
-        let is_loop = request.work.kind == UnitKind::Loop;
         let Some(calls) = self.calls.get_mut(&unit) else { return };
         let before = calls.len();
         calls.retain(|call| {
@@ -106,7 +112,7 @@ impl Generation {
                 taken.push(call.clone());
                 return false;
             }
-            is_loop || call.sent_ns > request.end_ns
+            call.sent_ns > request.end_ns
         });
         self.count -= before - calls.len();
         if calls.is_empty() {

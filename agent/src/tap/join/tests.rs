@@ -87,21 +87,20 @@ fn calls_of_a_request_that_is_not_meant_go_with_it() {
 }
 
 #[test]
-fn a_loop_keeps_the_calls_of_the_requests_that_it_serves_meanwhile() {
+fn requests_that_a_loop_serves_in_turns_have_each_its_own_calls() {
     let mut joiner = Joiner::default();
-    let of_loop = |request: Request| {
-        let mut request = Request { goid: 0, ..request };
+    let of_loop = |at_ms: u64, read_ns: u64| {
+        let mut request = Request { goid: 0, read_ns, ..calling(at_ms, 1) };
         request.work.kind = UnitKind::Loop;
         request
     };
-    for at in [1_500_000, 1_600_000] {
-        joiner.call(&Call { goid: 0, tid: 11, ..call(at) });
+    let (one, other) = (of_loop(1, 1_100_000), of_loop(1, 1_200_000));
+    for (at, request_read_ns) in [(1_500_000, other.read_ns), (1_600_000, one.read_ns)] {
+        let caller = Caller::Loop;
+        joiner.call(&Call { goid: 0, tid: 11, caller, request_read_ns, ..call(at) });
     }
-    joiner.pass(&of_loop(request(1)));
-    for at in [1_500_000, 1_600_000] {
-        let Outcome::Now(calls, 0) = offer(&mut joiner, &of_loop(calling(1, 1)), 0) else {
-            panic!("held");
-        };
+    for (request, at) in [(one, 1_600_000), (other, 1_500_000)] {
+        let Outcome::Now(calls, 0) = offer(&mut joiner, &request, 0) else { panic!("held") };
         assert_eq!(sent(&calls), [at]);
     }
 }
