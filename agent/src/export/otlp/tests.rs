@@ -55,6 +55,7 @@ fn call(status: u16) -> Call {
         bytes_out: 1,
         bytes_in: 2,
         loss_ns: 0,
+        netns: 1,
         local: (loopback, 40_001),
         peer: (loopback, 6379),
     }

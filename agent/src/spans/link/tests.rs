@@ -39,6 +39,7 @@ fn call(from: u16, to: u16, sent_ms: u64, end_ms: u64) -> Call {
         bytes_out: 1,
         bytes_in: 1,
         loss_ns: 0,
+        netns: 1,
         local: at(from + 1_000),
         peer: at(to),
     }
