@@ -59,7 +59,7 @@ fn a_traceparent_is_read_with_its_flags() {
 fn its_name_is_of_either_case_and_blanks_may_stand_around_its_value() {
     for name in ["traceparent", "Traceparent", "TRACEPARENT", "TraceParent"] {
         for value in [
-            format!("{GOOD}"),
+            GOOD.into(),
             format!(" {GOOD}"),
             format!(" \t {GOOD}"),
             format!("{GOOD} "),
