@@ -288,7 +288,20 @@ impl Linker {
         let own = tree.requests.first().map_or(0, |root| root.trace_id);
         let trace_id = tree.trace_id.unwrap_or(own);
         tree.requests.iter_mut().for_each(|one| one.trace_id = trace_id);
+        begin_in_order(&mut tree.requests);
         Some(tree.requests)
+    }
+}
+
+/// A call is sent before its first byte arrives: that it is sent is stamped when
+/// the system call is done, which may be later.
+fn begin_in_order(requests: &mut [Finished]) {
+    let arrived = |one: &Finished| Some((one.parent?, one.request.arrival_ns));
+    let arrivals: HashMap<u64, u64> = requests.iter().filter_map(arrived).collect();
+    for called in requests.iter_mut().flat_map(|one| &mut one.calls) {
+        if let Some(arrival_ns) = arrivals.get(&called.span_id) {
+            called.call.sent_ns = called.call.sent_ns.min(*arrival_ns);
+        }
     }
 }
 

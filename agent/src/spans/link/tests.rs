@@ -203,6 +203,18 @@ fn the_same_loopback_connection_of_two_namespaces_is_two() {
 }
 
 #[test]
+fn what_was_called_begins_within_its_call() {
+    let mut linker = Linker::default();
+    let to = call(1, 2, 14, 29);
+    linker.call(&to);
+    linker.request(request(2, 1, 2, 12, 28, &[]), 0);
+    linker.request(request(1, 9, 1, 10, 30, &[to]), 0);
+    let tree = linker.rest().unwrap();
+    let caller = tree.iter().find(|one| one.span_id == 1).unwrap();
+    assert_eq!(caller.calls[0].call.sent_ns, 12 * MS);
+}
+
+#[test]
 fn a_connection_between_two_namespaces_is_one() {
     let mut linker = Linker::default();
     let pod = |port: u16, last: u8| (Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped(), port);
