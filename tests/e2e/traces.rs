@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tests::agent_process::Agent;
 use tests::collector::{CLIENT, Collector, SERVER, Span};
 use tests::load::open::{self, Schedule};
 use tests::load::{Call, Connection, sequential};
@@ -40,7 +41,13 @@ fn a_trace_that_was_begun_elsewhere_is_continued_and_its_flag_honoured() {
     let collector = Collector::start().unwrap();
     let pair = Pair::start();
     // What nobody samples is one in a million: the rest is what was told.
-    let agent = agent(&pair.ports, &to(&collector), &["--traces-one-in", "1000000"]);
+    let [ports, endpoint] = [
+        pair.ports.map(|port| port.to_string()).join(","),
+        format!("http://{}", collector.place().http),
+    ];
+    let args = ["--port", &ports, "--traces-endpoint", &endpoint, "--traces-one-in", "1000000"];
+    let all = [&args[..], &["--traces-per-second", "10000"], &["--watch-containers-out", "*"]];
+    let agent = Agent::start(&all.concat()).unwrap();
     let sampled = format!("traceparent: 00-{TRACE}-{PARENT}-01\r\ntracestate: s3cr3t=1\r\n");
     send(&pair, "/hello", &sampled, 20);
     // Passed on as a proxy does: its own caller is nearer than what it passes on.

@@ -285,9 +285,14 @@ impl Linker {
             self.moved.remove(merged);
         }
         self.held = self.held.saturating_sub(tree.requests.len());
-        let own = tree.requests.first().map_or(0, |root| root.trace_id);
+        let root = tree.requests.first().map(|root| (root.trace_id, root.offset_ns));
+        let (own, offset_ns) = root.unwrap_or_default();
         let trace_id = tree.trace_id.unwrap_or(own);
-        tree.requests.iter_mut().for_each(|one| one.trace_id = trace_id);
+        for one in &mut tree.requests {
+            one.trace_id = trace_id;
+            // Each has read the clocks itself: within a trace times are to compare.
+            one.offset_ns = offset_ns;
+        }
         begin_in_order(&mut tree.requests);
         Some(tree.requests)
     }

@@ -207,9 +207,10 @@ fn what_was_called_begins_within_its_call() {
     let mut linker = Linker::default();
     let to = call(1, 2, 14, 29);
     linker.call(&to);
-    linker.request(request(2, 1, 2, 12, 28, &[]), 0);
-    linker.request(request(1, 9, 1, 10, 30, &[to]), 0);
+    linker.request(Finished { offset_ns: 7, ..request(2, 1, 2, 12, 28, &[]) }, 0);
+    linker.request(Finished { offset_ns: 8, ..request(1, 9, 1, 10, 30, &[to]) }, 0);
     let tree = linker.rest().unwrap();
+    assert!(tree.iter().all(|one| one.offset_ns == 8), "by one clock");
     let caller = tree.iter().find(|one| one.span_id == 1).unwrap();
     assert_eq!(caller.calls[0].call.sent_ns, 12 * MS);
 }
