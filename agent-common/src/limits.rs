@@ -23,7 +23,7 @@ pub const WATCHED_SLOTS: u32 = 16_384;
 pub const MAX_LISTENERS: u32 = 4_096;
 
 /// Connections with state in the kernel at one time. A connection holds about
-/// 570 bytes, so this bounds connection state to 36 MiB on a node full of them.
+/// 600 bytes, so this bounds connection state to 38 MiB on a node full of them.
 pub const MAX_CONNECTIONS: u32 = 65_536;
 
 /// Edges, of a service with a peer, that are counted at one time. An edge takes

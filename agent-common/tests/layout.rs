@@ -20,7 +20,7 @@ use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, Process
 use agent_common::record::call::CallRecord;
 use agent_common::record::cgroup::CgroupRecord;
 use agent_common::record::process::ProcessRecord;
-use agent_common::record::request::{RequestParts, RequestPathRecord, RequestRecord};
+use agent_common::record::request::{RequestHeadRecord, RequestParts, RequestRecord, TraceContext};
 use agent_common::stats::ProgramStats;
 use agent_common::work::{Busy, Goroutine, Line, Parked};
 
@@ -73,6 +73,10 @@ fn layouts() -> Vec<Layout> {
             is_scanned,
             next_at,
             body,
+            trace_at,
+            trace_lines,
+            is_trace_over,
+            _pad,
         }),
         layout!(Conn {
             service,
@@ -119,6 +123,7 @@ fn layouts() -> Vec<Layout> {
             _pad,
             epoch,
             path,
+            trace,
             parts,
             id,
             booked_ns,
@@ -158,7 +163,7 @@ fn layouts() -> Vec<Layout> {
             mdev_us,
             local_port,
             remote_port,
-            _pad,
+            netns,
             local_addr,
             remote_addr,
             parts,
@@ -198,7 +203,7 @@ fn layouts() -> Vec<Layout> {
             loss_ns,
             local_port,
             remote_port,
-            _pad,
+            netns,
             local_addr,
             remote_addr
         }),
@@ -274,7 +279,8 @@ fn layouts() -> Vec<Layout> {
             is_seen,
             _pad
         }),
-        layout!(RequestPathRecord { request, path }),
+        layout!(TraceContext { trace_id, parent_id, flags, outcome }),
+        layout!(RequestHeadRecord { request, trace, path }),
         layout!(ProcessRecord {
             kind,
             _pad,

@@ -133,6 +133,8 @@ offsets! {
     /// 1 if task storage can be made under the scheduler's locks (6.4): it has
     /// an allocator of its own, which wakes nobody.
     HAS_SAFE_STORAGE;
+    /// 1 if `traceparent` is read: where requests leave as spans.
+    READS_TRACE;
 }
 
 /// A request whose last send is this long ago is taken as over by the sweep.

@@ -10,6 +10,7 @@ use agent_common::limits::HEAD_BYTES;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use core::arch::asm;
 
+use crate::globals;
 use crate::kernel::arch::{self, Buffer};
 use crate::maps::SCRATCH;
 
@@ -198,6 +199,11 @@ impl Bytes for Room {
     fn total(&self) -> u64 {
         // SAFETY: a map value that belongs to this CPU.
         unsafe { (&raw const (*self.scratch).total).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn reads_trace(&self) -> bool {
+        globals::READS_TRACE.load() != 0
     }
 
     #[inline(always)]

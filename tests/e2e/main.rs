@@ -43,6 +43,8 @@ mod trace;
 mod spans;
 /// Endpoints of spans that are away, slow or wrong.
 mod spans_lost;
+/// Traces that are told of, judged and joined; and whose requests are spans.
+mod traces;
 
 /// The verbs as a plugin of kubectl.
 mod kubectl;

@@ -8,18 +8,29 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use tests::agent_process::{Agent, run_once};
+use tests::collector::Collector;
 use tests::load::{Connection, shapes};
 use tests::workload::{Kind, Server};
-use tests::{http, require};
+use tests::{eventually, http, require};
 
 use crate::expect::{HTTP, OUTSIDE, assert_sum};
+use crate::spans::ARRIVED;
 
 /// How long payload may outlive its parse (DESIGN, the model of time, law 4).
 const GONE: Duration = Duration::from_secs(10);
 
 /// Where in a request a secret is planted.
-const PLACES: [&str; 7] =
-    ["query", "header", "cookie", "authorization", "body", "chunk", "environment"];
+const PLACES: [&str; 9] = [
+    "traceparent",
+    "tracestate",
+    "query",
+    "header",
+    "cookie",
+    "authorization",
+    "body",
+    "chunk",
+    "environment",
+];
 
 /// A secret that names its place and is in no file, so that a find is certain.
 fn secret(place: &str) -> String {
@@ -90,13 +101,24 @@ fn no_secret_of_a_request_or_an_environment_is_given_out_or_kept() {
     let of = |place: &str| secret(place);
     let server = Server::new(Kind::Go).env("API_TOKEN", &of("environment")).start().unwrap();
     let addr = server.addr();
-    let agent = Agent::start_on_port(addr.port()).unwrap();
+    // With spans on, headers are looked at for their trace.
+    let collector = Collector::start().unwrap();
+    let endpoint = format!("http://{}", collector.place().http);
+    let port = addr.port().to_string();
+    let args = ["--port", &port, "--traces-one-in", "1", "--traces-per-second", "10000"];
+    let agent = Agent::start(
+        &[&args[..], &["--traces-endpoint", &endpoint, "--watch-containers-out", "*"]].concat(),
+    )
+    .unwrap();
 
     let headers = format!(
-        "X-Token: {}\r\nCookie: session={}\r\nAuthorization: Bearer {}\r\n",
+        "X-Token: {}\r\nCookie: session={}\r\nAuthorization: Bearer {}\r\n\
+         Traceparent: {}\r\nTracestate: a={}\r\n",
         of("header"),
         of("cookie"),
-        of("authorization")
+        of("authorization"),
+        of("traceparent"),
+        of("tracestate")
     );
     let body = of("body");
     let requests = 200;
@@ -126,6 +148,10 @@ fn no_secret_of_a_request_or_an_environment_is_given_out_or_kept() {
     let top = run_once(&[], &["top", "--once", "-o", "json", "--socket", &socket], GONE).unwrap();
     given_out.push(("top", String::from_utf8_lossy(&top.stdout).into_owned()));
     given_out.push(("log", agent.log()));
+    let all_sent = || collector.spans().unwrap().len() as u64;
+    let sent = eventually::settle(ARRIVED, all_sent, |sent| *sent >= requests + 1);
+    assert_eq!(sent, requests + 1, "{}", agent.log());
+    given_out.push(("spans", collector.raw()));
     for (place, text) in &given_out {
         assert!(!text.contains("s3cr3t~"), "{place}");
     }

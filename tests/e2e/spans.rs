@@ -22,45 +22,51 @@ use crate::expect::own_losses;
 
 /// From a request's end to its span in the Collector's file: it waits for calls,
 /// for its caller and for a batch, and a second each is the most in the rule.
-const ARRIVED: Duration = Duration::from_secs(40);
+pub(crate) const ARRIVED: Duration = Duration::from_secs(40);
 
 /// Everything is exported, what is tested is not the sampler; and of nobody else.
 const ALL: [&str; 6] =
     ["--traces-one-in", "1", "--traces-per-second", "10000", "--watch-containers-out", "*"];
 
 /// Two of one program, the first of which calls the second.
-struct Pair {
+pub(crate) struct Pair {
     caller: Process,
     callee: Process,
-    ports: [u16; 2],
+    pub(crate) ports: [u16; 2],
     _dir: tempfile::TempDir,
 }
 
 impl Pair {
     #[track_caller]
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_at("127.0.0.1:0")
+    }
+
+    /// The same, with a place for the second.
+    #[track_caller]
+    pub(crate) fn start_at(place: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let start = |name: &str, downstream: &str| {
+        let start = |name: &str, listen: &str, downstream: &str| {
             let mut command = Command::new(apps::gocaller().unwrap());
-            command.args(["-downstream", downstream]);
+            command.args(["-listen", listen, "-downstream", downstream]);
             let process = Process::spawn(&mut command, dir.path(), name).unwrap();
             let limit = Duration::from_secs(15);
             let addr = eventually::until(limit, || announced(&process.stdout()));
             (process, addr.unwrap_or_else(|| panic!("{name} does not listen")))
         };
-        let (callee, behind) = start("callee", "127.0.0.1:1");
-        let (caller, front) = start("caller", &behind.to_string());
+        let (callee, behind) = start("callee", place, "127.0.0.1:1");
+        let (caller, front) = start("caller", "127.0.0.1:0", &behind.to_string());
         Self { caller, callee, ports: [front.port(), behind.port()], _dir: dir }
     }
 
-    fn front(&self) -> std::net::SocketAddr {
+    pub(crate) fn front(&self) -> std::net::SocketAddr {
         ([127, 0, 0, 1], self.ports[0]).into()
     }
 }
 
 /// An agent that watches these ports and sends all spans to `endpoint`.
 #[track_caller]
-fn agent(ports: &[u16], environment: &[String], more: &[&str]) -> Agent {
+pub(crate) fn agent(ports: &[u16], environment: &[String], more: &[&str]) -> Agent {
     let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
     let ports = ports.join(",");
     let mut wrapper = vec!["env"];
@@ -71,7 +77,7 @@ fn agent(ports: &[u16], environment: &[String], more: &[&str]) -> Agent {
 
 /// Waits for so many spans, and asserts that there are not more.
 #[track_caller]
-fn arrived(collector: &Collector, agent: &Agent, wanted: usize) -> Vec<Span> {
+pub(crate) fn arrived(collector: &Collector, agent: &Agent, wanted: usize) -> Vec<Span> {
     let count = || {
         // Connections are swept before a scrape: the last call is told of at once.
         agent.scrape().unwrap();
@@ -84,7 +90,7 @@ fn arrived(collector: &Collector, agent: &Agent, wanted: usize) -> Vec<Span> {
 
 /// What finished is what was exported, sampled, filtered or dropped.
 #[track_caller]
-fn assert_books_balance(agent: &Agent) -> Metrics {
+pub(crate) fn assert_books_balance(agent: &Agent) -> Metrics {
     let waiting = |metrics: &Metrics| metrics.sum("strata_agent_trace_waiting", &[]);
     let scrape = || agent.scrape().unwrap();
     let metrics = eventually::settle(ARRIVED, scrape, |metrics| waiting(metrics) == 0.0);
@@ -98,7 +104,7 @@ fn assert_books_balance(agent: &Agent) -> Metrics {
 }
 
 /// Spans by their id.
-fn by_id(spans: &[Span]) -> BTreeMap<&str, &Span> {
+pub(crate) fn by_id(spans: &[Span]) -> BTreeMap<&str, &Span> {
     let by_id: BTreeMap<_, _> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     assert_eq!(by_id.len(), spans.len(), "an id twice");
     by_id
@@ -106,7 +112,7 @@ fn by_id(spans: &[Span]) -> BTreeMap<&str, &Span> {
 
 /// Each request of `front` calls `behind`: four ends, three spans, one trace.
 #[track_caller]
-fn assert_nested(spans: &[Span], [front, behind]: [u16; 2]) {
+pub(crate) fn assert_nested(spans: &[Span], [front, behind]: [u16; 2]) {
     let by_id = by_id(spans);
     let (front, behind) = (front.to_string(), behind.to_string());
     for span in spans {

@@ -158,7 +158,8 @@ fact requests $((WGETS + PIPELINED))
 fact boot_s "$(cut -d' ' -f1 /proc/uptime)"
 
 began=$(now_ms)
-/bin/strata check -o json >/tmp/check.json 2>/tmp/check.log
+# With spans on, where the programs do the most.
+/bin/strata check -o json --traces-endpoint http://127.0.0.1:4318 >/tmp/check.json 2>/tmp/check.log
 fact check.exit $?
 fact check.ms $(($(now_ms) - began))
 sed 's/^/STRATA-CHECK /' /tmp/check.json >&3

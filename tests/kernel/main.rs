@@ -13,6 +13,8 @@ mod request_calls;
 mod request_goroutine;
 /// Times of requests against the client's.
 mod request_time;
+/// The traces that requests say they belong to.
+mod request_trace;
 
 /// Where requests' time went.
 mod parts;

@@ -10,7 +10,7 @@ use tests::{require, sys};
 /// than on Linux 6.18. A bound that is hit shows a change to look at.
 const BOUNDS: &[(&str, u32)] = &[
     ("sk_data_ready", 875),
-    ("sock_recv_length", 273_500),
+    ("sock_recv_length", 299_000),
     ("sock_send_length", 109_750),
     ("sweep_connections", 42_250),
     ("inet_sock_set_state", 29_500),
@@ -36,7 +36,7 @@ const BOUNDS: &[(&str, u32)] = &[
 #[test]
 fn every_program_loads_attaches_and_stays_below_its_bound() {
     require!(sys::is_root(), "root is needed");
-    let probes = Probes::start(Setup::default().lanes(&Lane::ALL)).unwrap();
+    let probes = Probes::start(Setup::default().lanes(&Lane::ALL).reads_trace()).unwrap();
     let statuses = probes.loaded().statuses();
     assert_eq!(statuses.len(), probes::ALL.len());
     let mut over = Vec::new();

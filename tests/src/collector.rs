@@ -78,6 +78,8 @@ pub struct Span {
     pub events: Vec<(String, u64)>,
     /// Code of its status; 2 for an error.
     pub status: u64,
+    /// Traces and spans that it points to.
+    pub links: Vec<(String, String)>,
 }
 
 /// Kind of a server's span.
@@ -120,10 +122,23 @@ impl Collector {
     /// # Errors
     /// As [`Collector::start`].
     pub fn start_at(place: Place) -> anyhow::Result<Self> {
+        Self::start_with(place, None)
+    }
+
+    /// One that also judges whole traces, by these policies of its tail sampling
+    /// (in YAML, on one line): what it keeps is in [`Collector::kept`].
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub fn start_judging(policies: &str) -> anyhow::Result<Self> {
+        Self::start_with(Place::free()?, Some(policies))
+    }
+
+    fn start_with(place: Place, policies: Option<&str>) -> anyhow::Result<Self> {
         let binary = apps::collector()?;
         let dir = tempfile::Builder::new().prefix("strata-collector").tempdir()?;
         let config = dir.path().join("collector.yaml");
-        std::fs::write(&config, config_text(&place, dir.path()))?;
+        std::fs::write(&config, config_text(&place, dir.path(), policies))?;
         let mut command = Command::new(binary);
         command.arg("--config").arg(&config);
         let mut process = Process::spawn(&mut command, dir.path(), "collector")?;
@@ -161,7 +176,19 @@ impl Collector {
     /// # Errors
     /// When a line that is whole is not what the file exporter documents.
     pub fn spans(&self) -> anyhow::Result<Vec<Span>> {
-        let text = self.raw();
+        self.spans_in("spans.jsonl")
+    }
+
+    /// Every span of the traces that its tail sampling kept.
+    ///
+    /// # Errors
+    /// As [`Collector::spans`].
+    pub fn kept(&self) -> anyhow::Result<Vec<Span>> {
+        self.spans_in("kept.jsonl")
+    }
+
+    fn spans_in(&self, name: &str) -> anyhow::Result<Vec<Span>> {
+        let text = std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
         let mut spans = Vec::new();
         for line in whole.lines() {
@@ -178,23 +205,31 @@ impl Collector {
     }
 }
 
-fn config_text(place: &Place, dir: &Path) -> String {
+fn config_text(place: &Place, dir: &Path, policies: Option<&str>) -> String {
     let tls = place.tls.as_ref().map_or(String::new(), |(certificate, key)| {
         format!(", tls: {{cert_file: {}, key_file: {}}}", certificate.display(), key.display())
     });
     let (grpc, http, dir) = (place.grpc, place.http, dir.display());
+    // A trace is whole when its first span comes: it leaves the agent as one.
+    let judges = policies.map_or(String::new(), |policies| {
+        format!("processors:\n  tail_sampling: {{decision_wait: 3s, policies: {policies}}}\n")
+    });
+    let judged = policies.map_or("", |_| {
+        "    traces/kept: {receivers: [otlp], processors: [tail_sampling], exporters: [file/kept]}\n"
+    });
     format!(
-        "receivers:
+        "{judges}receivers:
   otlp:
     protocols:
       grpc: {{endpoint: \"{grpc}\"{tls}}}
       http: {{endpoint: \"{http}\"{tls}}}
 exporters:
   file: {{path: {dir}/spans.jsonl, flush_interval: 100ms}}
+  file/kept: {{path: {dir}/kept.jsonl, flush_interval: 100ms}}
 service:
   pipelines:
     traces: {{receivers: [otlp], exporters: [file]}}
-"
+{judged}"
     )
 }
 
@@ -231,6 +266,11 @@ fn span(of: &Value, resource: &BTreeMap<String, String>) -> anyhow::Result<Span>
         end_ns: nanoseconds(&of["endTimeUnixNano"]).context("no end")?,
         events: events.collect::<anyhow::Result<_>>()?,
         status: of["status"]["code"].as_u64().unwrap_or_default(),
+        links: array(&of["links"])
+            .iter()
+            .map(|link| ["traceId", "spanId"].map(|key| link[key].as_str().unwrap_or_default()))
+            .map(|[trace, span]| (trace.to_owned(), span.to_owned()))
+            .collect(),
     })
 }
 

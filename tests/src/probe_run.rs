@@ -81,6 +81,13 @@ impl Setup {
         self
     }
 
+    /// With the trace of each request in its record, as where spans are on.
+    #[must_use]
+    pub fn reads_trace(mut self) -> Self {
+        self.config.traces.endpoint = Some("http://127.0.0.1:4318".to_owned());
+        self
+    }
+
     /// Without records of requests for these paths.
     #[must_use]
     pub fn ignore(mut self, paths: &[&str]) -> Self {

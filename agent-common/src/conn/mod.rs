@@ -12,7 +12,7 @@ mod tcp;
 
 use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
-use crate::record::request::{FLAG_ABORTED, RequestParts, RequestRecord};
+use crate::record::request::{FLAG_ABORTED, RequestParts, RequestRecord, TraceContext};
 
 pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS};
 
@@ -193,6 +193,8 @@ pub struct Conn {
     /// The path, cut at `?`, where paths are kept; as words for the kernel.
     /// `opened.path_len` bytes have meaning.
     pub path: [u64; PATH_BYTES / 8],
+    /// What its head says of its trace, where spans are on.
+    pub trace: TraceContext,
     /// Where the time of the open request went, as far as it is booked.
     pub parts: RequestParts,
     /// What its socket is told by while it lives: where it is.
@@ -278,6 +280,7 @@ impl Conn {
             _pad: [0; 3],
             epoch: 0,
             path: [0; PATH_BYTES / 8],
+            trace: TraceContext::new(),
             parts: RequestParts::new(),
             id: 0,
             booked_ns: 0,
@@ -360,12 +363,12 @@ impl Conn {
         self.head.body_left = 0;
     }
 
-    /// Writes everything but addresses and round-trip times into a record.
+    /// Writes everything but the path, addresses and round-trip times into a
+    /// record.
     #[inline(always)]
     pub fn fill(&self, retransmits_now: u32, record: &mut RequestRecord) {
         record.method = self.method;
         record.protocol = self.protocol;
-        record.path_len = self.opened.path_len;
         record.status = self.status;
         record.service = self.service;
         record.flags = self.flags;
@@ -396,7 +399,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 576);
+const _: () = assert!(size_of::<Conn>() <= 600);
 
 #[cfg(test)]
 mod tests;

@@ -196,6 +196,10 @@ impl Conn {
             self.method = self.opened.method;
             head::path(bytes, &mut self.opened);
             head::scan(bytes, &mut self.head);
+            if bytes.reads_trace() {
+                head::trace(bytes, &self.head, &mut self.trace);
+                self.flags |= self.trace.outcome;
+            }
         } else if self.is(Protocol::Http1) {
             self.method = Method::Other as u8;
             self.flags |= FLAG_UNPARSED;

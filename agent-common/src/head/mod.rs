@@ -10,6 +10,7 @@ mod opening;
 mod path;
 mod response;
 mod scan;
+mod trace;
 mod word;
 
 pub use method::Method;
@@ -17,6 +18,7 @@ pub use opening::{Opened, Opening, TELLING_BYTES, open};
 pub use path::{path, path_hash};
 pub use response::{names_event_stream, status};
 pub use scan::{BODY_UNKNOWN, Head, scan, scan_word};
+pub use trace::trace;
 
 use crate::limits::HEAD_BYTES;
 
@@ -34,6 +36,12 @@ pub trait Bytes {
     /// time: the verifier would otherwise follow what every comparison says
     /// about it, through every turn of the scan.
     fn total(&self) -> u64;
+
+    /// Whether `traceparent` is looked for.
+    ///
+    /// A constant to the verifier, which leaves the search out where no spans
+    /// are made.
+    fn reads_trace(&self) -> bool;
 
     /// Calls [`scan_word`] for every word at hand until it returns true.
     ///
@@ -66,6 +74,10 @@ impl Bytes for [u8] {
 
     fn total(&self) -> u64 {
         self.len() as u64
+    }
+
+    fn reads_trace(&self) -> bool {
+        true
     }
 }
 

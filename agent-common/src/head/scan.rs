@@ -1,8 +1,8 @@
 //! The lines of a request's head: its body, streams, requests that follow.
 
-use super::Bytes;
 use super::method::{Method, known_method};
 use super::word::{LOWER_CASE, ONES, low, word_of, zero_bytes};
+use super::{Bytes, trace};
 use crate::limits::{HEAD_BYTES, MAX_PIPELINED};
 
 /// Length of a body that is sent in chunks, or is otherwise not known.
@@ -36,6 +36,15 @@ pub struct Head {
     /// Length of the body of the request whose head is being looked at;
     /// [`BODY_UNKNOWN`] for chunked bodies.
     pub body: u64,
+    /// Where what follows `traceparent:` begins, in the last such line.
+    pub trace_at: u16,
+    /// Such lines within the first head.
+    pub trace_lines: u16,
+    /// 1 after an empty line that ends with a bare newline: some take it for the
+    /// end of a head, and then what follows is a body.
+    pub is_trace_over: u16,
+    /// Zero.
+    pub _pad: u16,
 }
 
 impl Head {
@@ -52,6 +61,10 @@ impl Head {
             is_scanned: 0,
             next_at: 0,
             body: 0,
+            trace_at: 0,
+            trace_lines: 0,
+            is_trace_over: 0,
+            _pad: 0,
         }
     }
 }
@@ -116,6 +129,8 @@ fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, head: &mut Head) -> bool {
         && (bytes.word(at + 8) | LOWER_CASE) == word_of(b"text/eve")
     {
         head.wants_stream = 1;
+    } else if bytes.reads_trace() {
+        trace::line(bytes, at, word, head);
     }
     false
 }

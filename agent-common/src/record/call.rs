@@ -49,8 +49,8 @@ pub struct CallRecord {
     pub local_port: u16,
     /// Port of the peer.
     pub remote_port: u16,
-    /// Zero.
-    pub _pad: u32,
+    /// Inode number of the network namespace that it went out of.
+    pub netns: u32,
     /// Address of the watched process.
     pub local_addr: [u8; 16],
     /// Address of the peer.

@@ -14,8 +14,8 @@ pub mod request;
 pub enum RecordKind {
     /// [`request::RequestRecord`]
     Request = 1,
-    /// [`request::RequestRecord`] followed by its path.
-    RequestWithPath = 2,
+    /// [`request::RequestHeadRecord`]: with its path or its trace.
+    RequestWithHead = 2,
     /// [`process::ProcessRecord`]: a process replaced its program.
     Exec = 3,
     /// [`process::ProcessRecord`]: the last thread of a process ended.
@@ -39,7 +39,7 @@ impl RecordKind {
     pub const fn from_raw(raw: u8) -> Option<Self> {
         Some(match raw {
             1 => Self::Request,
-            2 => Self::RequestWithPath,
+            2 => Self::RequestWithHead,
             3 => Self::Exec,
             4 => Self::Exit,
             5 => Self::Serves,

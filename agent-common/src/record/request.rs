@@ -10,13 +10,14 @@ use crate::parts::MEASURED;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRecord {
-    /// `RecordKind::Request` or `RecordKind::RequestWithPath`.
+    /// `RecordKind::Request` or `RecordKind::RequestWithHead`.
     pub kind: u8,
     /// A [`crate::head::Method`] by number; 0 for turns that are not HTTP.
     pub method: u8,
     /// A [`crate::conn::Protocol`] by number.
     pub protocol: u8,
-    /// Bytes of the path that follows, at most [`PATH_BYTES`].
+    /// Bytes of the path that follows, at most [`PATH_BYTES`]; 0 where paths are
+    /// off.
     pub path_len: u8,
     /// HTTP status; 0 if there was no response.
     pub status: u16,
@@ -54,8 +55,8 @@ pub struct RequestRecord {
     pub local_port: u16,
     /// Port of its peer.
     pub remote_port: u16,
-    /// Zero.
-    pub _pad: u32,
+    /// Inode number of the network namespace that it came in.
+    pub netns: u32,
     /// Address of the watched process.
     pub local_addr: [u8; 16],
     /// Address of its peer.
@@ -124,12 +125,42 @@ impl Default for RequestParts {
     }
 }
 
-/// The record with room for its path; only `path_len` bytes have meaning.
+/// What `traceparent` said: the trace and the span that a request came from.
+///
+/// Ids are as bytes in the order of the header, in words for the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace; not zero if `outcome` is [`FLAG_TRACE`].
+    pub trace_id: [u64; 2],
+    /// The span that the request was sent from; the same.
+    pub parent_id: u64,
+    /// Eight flags, see [`TRACE_SAMPLED`].
+    pub flags: u32,
+    /// `FLAG_TRACE*`, or 0 if there was no `traceparent`: bits of the record.
+    pub outcome: u32,
+}
+
+impl TraceContext {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { trace_id: [0; 2], parent_id: 0, flags: 0, outcome: 0 }
+    }
+}
+
+/// Of a trace's flags: who began it keeps it.
+pub const TRACE_SAMPLED: u32 = 1;
+
+/// The record with what its head said; only `path_len` bytes of the path, and
+/// the trace with [`FLAG_TRACE`] only, have meaning.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct RequestPathRecord {
+pub struct RequestHeadRecord {
     /// The record.
     pub request: RequestRecord,
+    /// The trace that it belongs to.
+    pub trace: TraceContext,
     /// The path, cut at `?`.
     pub path: [u8; PATH_BYTES],
 }
@@ -146,8 +177,14 @@ pub const FLAG_STREAM: u32 = 8;
 pub const FLAG_UNPARSED: u32 = 16;
 /// The connection was first seen while it was open.
 pub const FLAG_JOINED_LATE: u32 = 32;
+/// Its head has a `traceparent`.
+pub const FLAG_TRACE: u32 = 64;
+/// None was found in a head whose end was not in sight.
+pub const FLAG_TRACE_UNSEEN: u32 = 128;
+/// Its head has one that is malformed, or more than one.
+pub const FLAG_TRACE_REFUSED: u32 = 256;
 
 const _: () = assert!(size_of::<RequestParts>() == 192);
 const _: () = assert!(size_of::<RequestRecord>() == 320);
-const _: () = assert!(size_of::<RequestPathRecord>() == 384);
+const _: () = assert!(size_of::<RequestHeadRecord>() == 416);
 const _: () = assert!(align_of::<RequestRecord>() == 8);

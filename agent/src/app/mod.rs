@@ -123,7 +123,12 @@ pub fn load_options(config: &Config) -> Result<(Options, Hierarchy), Error> {
         Hierarchy::V1 { subsys_index, hierarchy_id, .. } => (Some(*subsys_index), *hierarchy_id),
         Hierarchy::V2 { .. } => (None, 0),
     };
-    let facts = Facts { cgroup_v1_subsys, hierarchy_id, agent_tgid: std::process::id() };
+    let facts = Facts {
+        cgroup_v1_subsys,
+        hierarchy_id,
+        agent_tgid: std::process::id(),
+        has_spans: config.traces.endpoint.is_some(),
+    };
     Ok((Options { ring_bytes: config.ring.bytes, facts }, hierarchy))
 }
 

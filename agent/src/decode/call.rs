@@ -44,6 +44,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Call, Malformed> {
         bytes_out: field!(bytes, CallRecord, bytes_out: u64),
         bytes_in: field!(bytes, CallRecord, bytes_in: u64),
         loss_ns: field!(bytes, CallRecord, loss_ns: u64),
+        netns: field!(bytes, CallRecord, netns: u32),
         local: (
             address(offset_of!(CallRecord, local_addr)),
             field!(bytes, CallRecord, local_port: u16),

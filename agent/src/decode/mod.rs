@@ -24,7 +24,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
     let kind = bytes.first().copied().and_then(RecordKind::from_raw).ok_or(Malformed::Kind)?;
     match kind {
         RecordKind::Request => request::decode(bytes, false).map(Event::Request),
-        RecordKind::RequestWithPath => request::decode(bytes, true).map(Event::Request),
+        RecordKind::RequestWithHead => request::decode(bytes, true).map(Event::Request),
         RecordKind::Call => call::decode(bytes).map(Event::Call),
         RecordKind::Exec => process(bytes, Kind::Exec),
         RecordKind::Exit => process(bytes, Kind::Exit),
@@ -94,7 +94,7 @@ mod tests {
         fn hostile_bytes_do_no_harm(kind in 0u8..12, rest in proptest::collection::vec(any::<u8>(), 0..600)) {
             let mut bytes = vec![kind];
             bytes.extend(rest);
-            for len in [bytes.len(), 40, 128, 320, 384, size_of::<CgroupRecord>()] {
+            for len in [bytes.len(), 40, 128, 320, 416, size_of::<CgroupRecord>()] {
                 if let Some(cut) = bytes.get(..len) {
                     let _ = decode(cut);
                 }

@@ -8,16 +8,18 @@ use agent_common::go::GoWait;
 use agent_common::head::Method;
 use agent_common::limits::PATH_BYTES;
 use agent_common::parts::{self, MEASURED, UnitKind};
-use agent_common::record::request::{RequestParts, RequestPathRecord, RequestRecord};
+use agent_common::record::request::{
+    FLAG_TRACE, RequestHeadRecord, RequestParts, RequestRecord, TRACE_SAMPLED, TraceContext,
+};
 
 use super::field::{bytes_at, field};
 use crate::event::Malformed;
-use crate::event::request::{Culprit, Request, Work};
+use crate::event::request::{Culprit, Request, Trace, Work};
 
-/// Reads a request record, with or without a path.
-pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed> {
+/// Reads a request record, with what its head said or without.
+pub(super) fn decode(bytes: &[u8], has_head: bool) -> Result<Request, Malformed> {
     let expected =
-        if has_path { size_of::<RequestPathRecord>() } else { size_of::<RequestRecord>() };
+        if has_head { size_of::<RequestHeadRecord>() } else { size_of::<RequestRecord>() };
     if bytes.len() != expected {
         return Err(Malformed::Length);
     }
@@ -45,6 +47,7 @@ pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed>
         retransmits_after: field!(bytes, RequestRecord, retransmits_after: u16),
         srtt_us: field!(bytes, RequestRecord, srtt_us: u32),
         mdev_us: field!(bytes, RequestRecord, mdev_us: u32),
+        netns: field!(bytes, RequestRecord, netns: u32),
         local: (
             address(offset_of!(RequestRecord, local_addr)),
             field!(bytes, RequestRecord, local_port: u16),
@@ -55,7 +58,8 @@ pub(super) fn decode(bytes: &[u8], has_path: bool) -> Result<Request, Malformed>
         ),
         parts: parts::close(end_ns.saturating_sub(arrival_ns), &measured),
         work: work(&measured),
-        path: has_path.then(|| path(bytes)).flatten(),
+        path: has_head.then(|| path(bytes)).flatten(),
+        trace: has_head.then(|| trace(bytes)).flatten(),
     })
 }
 
@@ -102,9 +106,24 @@ fn work(measured: &RequestParts) -> Work {
     }
 }
 
+/// The trace that it belongs to, if its `traceparent` said so.
+fn trace(bytes: &[u8]) -> Option<Trace> {
+    // The record's own word: what stands behind it may be of an earlier request.
+    let is_there = field!(bytes, RequestRecord, flags: u32) & FLAG_TRACE != 0;
+    let bytes = bytes.get(offset_of!(RequestHeadRecord, trace)..)?;
+    let trace_id = bytes_at(bytes, offset_of!(TraceContext, trace_id)).map(u128::from_be_bytes)?;
+    let parent_id = bytes_at(bytes, offset_of!(TraceContext, parent_id)).map(u64::from_be_bytes)?;
+    let is_sampled = field!(bytes, TraceContext, flags: u32) & TRACE_SAMPLED != 0;
+    (is_there && trace_id != 0 && parent_id != 0).then_some(Trace {
+        trace_id,
+        parent_id,
+        is_sampled,
+    })
+}
+
 fn path(bytes: &[u8]) -> Option<Box<str>> {
     let len = usize::from(field!(bytes, RequestRecord, path_len: u8)).min(PATH_BYTES);
-    let at = offset_of!(RequestPathRecord, path);
+    let at = offset_of!(RequestHeadRecord, path);
     let path = bytes.get(at..at + len)?;
     (!path.is_empty()).then(|| String::from_utf8_lossy(path).into())
 }

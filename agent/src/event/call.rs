@@ -57,6 +57,8 @@ pub struct Call {
     pub bytes_in: u64,
     /// Time of its wait that sending again explains, nanoseconds.
     pub loss_ns: u64,
+    /// Inode number of its network namespace.
+    pub netns: u32,
     /// Address and port of the service.
     pub local: (Ipv6Addr, u16),
     /// Address and port of the peer.

@@ -47,6 +47,8 @@ pub struct Request {
     pub srtt_us: u32,
     /// Its mean deviation, microseconds.
     pub mdev_us: u32,
+    /// Inode number of its network namespace.
+    pub netns: u32,
     /// Address and port of the service.
     pub local: (Ipv6Addr, u16),
     /// Address and port of the client.
@@ -57,6 +59,19 @@ pub struct Request {
     pub work: Work,
     /// Path up to `?`, where paths are kept.
     pub path: Option<Box<str>>,
+    /// The trace that it belongs to, where spans are on.
+    pub trace: Option<Trace>,
+}
+
+/// What the client said of a request's trace (`traceparent`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Its trace, never zero.
+    pub trace_id: u128,
+    /// The span that it was sent from, never zero.
+    pub parent_id: u64,
+    /// Whether who began the trace keeps it.
+    pub is_sampled: bool,
 }
 
 /// What a request rode on, and the evidence that is worth a word.
@@ -159,6 +174,7 @@ impl Request {
             retransmits_after: 0,
             srtt_us: 50,
             mdev_us: 5,
+            netns: 1,
             local: (Ipv6Addr::LOCALHOST, 8080),
             remote: (Ipv6Addr::LOCALHOST, 40_000),
             parts: close(wall_ns, &RequestParts::new()),
@@ -175,6 +191,7 @@ impl Request {
                 culprit: None,
             },
             path: None,
+            trace: None,
         }
     }
 }

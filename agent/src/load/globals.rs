@@ -108,6 +108,8 @@ pub struct Facts {
     pub hierarchy_id: u32,
     /// The agent's process id.
     pub agent_tgid: u32,
+    /// Whether requests leave as spans, which `traceparent` is read for.
+    pub has_spans: bool,
 }
 
 /// Reads every offset from the kernel's types.
@@ -136,6 +138,7 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     }
     globals.values.push(("HIERARCHY_ID", facts.hierarchy_id));
     globals.values.push(("AGENT_TGID", facts.agent_tgid));
+    globals.values.push(("READS_TRACE", u32::from(facts.has_spans)));
     let has =
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));
     globals.values.push(("HAS_SWITCH_STATE", has("sched_switch", 4)));

@@ -318,6 +318,15 @@ pub static TRACE_DECISIONS: Metric = own(
     "Requests by what was decided about their spans: kept as error, slow, linked, parent or ratio; not kept as out, capped, unsampled or instrumented.",
 );
 
+/// What came of the search for `traceparent`.
+pub static TRACE_PARENTS: Metric = own(
+    "strata_agent_trace_parents",
+    "",
+    Counter,
+    &["result"],
+    "Requests by their `traceparent`, where spans are on: read, refused as malformed or double, or unseen in a head that goes on beyond what is looked at.",
+);
+
 /// The books of requests as spans.
 pub static TRACE_REQUESTS: Metric = own(
     "strata_agent_trace_requests",
@@ -409,6 +418,7 @@ pub const ALL: &[&Metric] = &[
     &PODS_UNSELECTED,
     &POD_CONTAINERS,
     &TRACE_DECISIONS,
+    &TRACE_PARENTS,
     &TRACE_REQUESTS,
     &TRACE_DROPPED,
     &TRACE_SPANS,

@@ -47,7 +47,8 @@ pub struct Finished {
     pub trace_id: u128,
     /// Id of its span, never zero.
     pub span_id: u64,
-    /// The span that it was called from, where that is known.
+    /// The span that it was called from, where that is known: of a caller on this
+    /// node, else the one that `traceparent` names.
     pub parent: Option<u64>,
     /// What makes unix time of its times, which are `CLOCK_MONOTONIC`.
     pub offset_ns: u64,

@@ -136,7 +136,13 @@ impl Spans {
     pub fn request(&mut self, request: &Request, service: Option<&Service>, marks: Marks<'_>) {
         let now_ns = clock::monotonic_ns();
         let is_linked = self.linker.is_wanted(request);
-        let seen = Seen { has_failed: request.has_failed(), is_slow: marks.is_slow, is_linked };
+        let seen = Seen {
+            has_failed: request.has_failed(),
+            is_slow: marks.is_slow,
+            parent: request.trace.map(|trace| trace.is_sampled),
+            is_linked,
+        };
+        self.own.traces.parent_read(request.flags);
         let sends_itself = self.instrumented.has(request.tgid, now_ns);
         let decision = if sends_itself {
             Decision::Instrumented
@@ -205,9 +211,9 @@ impl Spans {
         let calls = calls.into_iter().map(|call| Called { call, span_id: self.ids.span() });
         let finished = Finished {
             calls: calls.collect(),
-            trace_id: self.ids.trace(),
+            trace_id: request.trace.map_or_else(|| self.ids.trace(), |trace| trace.trace_id),
             span_id: self.ids.span(),
-            parent: None,
+            parent: request.trace.map(|trace| trace.parent_id),
             origin: about.origin,
             route: about.route,
             decision: about.decision,
@@ -245,7 +251,8 @@ impl Spans {
             let spans: HashSet<u64> =
                 tree.iter().flat_map(|one| one.calls.iter().map(|call| call.span_id)).collect();
             for one in &mut tree {
-                one.parent = one.parent.filter(|parent| spans.contains(parent));
+                let said = one.request.trace.map(|trace| trace.parent_id);
+                one.parent = one.parent.filter(|parent| spans.contains(parent)).or(said);
             }
         }
         tree

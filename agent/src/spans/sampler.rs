@@ -15,6 +15,9 @@ pub(super) struct Seen {
     pub(super) has_failed: bool,
     /// Slower than its service's running p99.
     pub(super) is_slow: bool,
+    /// What who called it says of the trace: whether it is sampled; `None` if
+    /// nothing is said.
+    pub(super) parent: Option<bool>,
     /// One that it called is kept: without it that one would have no root.
     pub(super) is_linked: bool,
 }
@@ -38,11 +41,16 @@ impl Sampler {
     /// Decides about a request that finished at `now_ns`. `random` is a number
     /// of 64 random bits.
     pub(super) fn decide(&mut self, seen: Seen, now_ns: u64, random: u64) -> Decision {
+        if seen.parent == Some(false) {
+            // Who began the trace has thrown it away: a part of it is of no use.
+            return Decision::Unsampled;
+        }
         if seen.is_linked {
             // Its trace was counted against the cap before.
             return Decision::Linked;
         }
         let decision = match seen {
+            Seen { parent: Some(true), .. } => Decision::Parent,
             Seen { has_failed: true, .. } => Decision::Error,
             Seen { is_slow: true, .. } => Decision::Slow,
             _ if random.is_multiple_of(u64::from(self.choice.one_in.max(1))) => Decision::Ratio,
@@ -68,7 +76,8 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Seen = Seen { has_failed: false, is_slow: false, is_linked: false };
+    const NOTHING: Seen =
+        Seen { has_failed: false, is_slow: false, parent: None, is_linked: false };
 
     fn sampler(one_in: u32, per_second: u32) -> Sampler {
         Sampler::new(Choice { one_in, per_second, takes_instrumented: false })
@@ -84,6 +93,22 @@ mod tests {
         assert_eq!(of.decide(NOTHING, 0, 7), Decision::Out);
         assert_eq!(of.decide(NOTHING, 0, 20), Decision::Ratio);
         assert_eq!(sampler(1, 1).decide(NOTHING, 0, 7), Decision::Ratio, "1 in 1 is all");
+    }
+
+    #[test]
+    fn a_trace_is_kept_or_not_as_who_began_it_says_whatever_became_of_the_request() {
+        let mut of = sampler(1, 10);
+        for has_failed in [false, true] {
+            for is_linked in [false, true] {
+                let seen = Seen { has_failed, is_slow: true, is_linked, parent: Some(false) };
+                assert_eq!(of.decide(seen, 0, 0), Decision::Unsampled);
+            }
+            let seen = Seen { has_failed, parent: Some(true), ..NOTHING };
+            assert_eq!(of.decide(seen, 0, 7), Decision::Parent);
+        }
+        let sampled = Seen { parent: Some(true), ..NOTHING };
+        let kept = (0..100).filter(|_| of.decide(sampled, 0, 7) == Decision::Parent).count();
+        assert_eq!(kept, 8, "the cap holds, and two were kept before");
     }
 
     #[test]

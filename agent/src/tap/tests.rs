@@ -58,6 +58,7 @@ pub(super) fn call(sent_ns: u64) -> Call {
         bytes_out: 1,
         bytes_in: 1,
         loss_ns: 0,
+        netns: 1,
         local: (Ipv6Addr::LOCALHOST, 40_001),
         peer: (Ipv6Addr::from(0xffff_0a01_0203_u128), 6379),
     }

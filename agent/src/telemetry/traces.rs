@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use agent_common::record::request::{FLAG_TRACE, FLAG_TRACE_REFUSED, FLAG_TRACE_UNSEEN};
+
 /// What is decided about a finished request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -178,6 +180,41 @@ impl Sent {
     }
 }
 
+/// What came of the search for `traceparent` in a request's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// It was read.
+    Read,
+    /// There is none in what is looked at of the head, which goes on.
+    Unseen,
+    /// It is malformed, or there is more than one.
+    Refused,
+}
+
+impl Parent {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Unseen, Self::Refused];
+
+    /// The value of the `result` label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Unseen => "unseen",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The bit of a record that says so.
+    const fn flag(self) -> u32 {
+        match self {
+            Self::Read => FLAG_TRACE,
+            Self::Unseen => FLAG_TRACE_UNSEEN,
+            Self::Refused => FLAG_TRACE_REFUSED,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Traces {
@@ -186,6 +223,7 @@ pub struct Traces {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     undelivered: [AtomicU64; Undelivered::ALL.len()],
     sent: [AtomicU64; Sent::ALL.len()],
+    parents: [AtomicU64; Parent::ALL.len()],
     spans: AtomicU64,
     queue_bytes: AtomicU64,
 }
@@ -235,6 +273,21 @@ impl Traces {
     pub fn delivered(&self, requests: u64, spans: u64) {
         add(&self.outcomes, Outcome::Exported as usize, requests);
         self.spans.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    /// Counts a request by what its flags say of its `traceparent`.
+    pub fn parent_read(&self, flags: u32) {
+        for parent in Parent::ALL {
+            if flags & parent.flag() != 0 {
+                add(&self.parents, parent as usize, 1);
+            }
+        }
+    }
+
+    /// Requests whose `traceparent` was this.
+    #[must_use]
+    pub fn parents(&self, parent: Parent) -> u64 {
+        read(&self.parents, parent as usize)
     }
 
     /// Counts a try to send.

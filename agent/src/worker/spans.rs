@@ -10,7 +10,7 @@ use crate::event::ids::Tgid;
 use crate::metrics::agent as own_metrics;
 use crate::spans::Spans;
 use crate::spans::instrumented::PORTS;
-use crate::telemetry::traces::{Decision, Outcome, Sent, Undelivered};
+use crate::telemetry::traces::{Decision, Outcome, Parent, Sent, Undelivered};
 
 /// Descriptors of a process that are looked at for its connections.
 const MAX_DESCRIPTORS: usize = 65_536;
@@ -70,6 +70,10 @@ impl Worker {
         for decision in Decision::ALL {
             let count = books.decisions(decision) as f64;
             counter(snapshot, &own_metrics::TRACE_DECISIONS, &[decision.as_str()], count);
+        }
+        for parent in Parent::ALL {
+            let count = books.parents(parent) as f64;
+            counter(snapshot, &own_metrics::TRACE_PARENTS, &[parent.as_str()], count);
         }
         for outcome in Outcome::ALL {
             let count = books.outcomes(outcome) as f64;

@@ -34,6 +34,7 @@ func main() {
 	for name, handler := range map[string]http.HandlerFunc{
 		"/hello": hello, "/sleep": sleep, "/call": c.call, "/own": c.own,
 		"/fanout": c.fanout, "/twice": c.twice, "/deep": c.deep,
+		"/pass": c.pass, "/call/": c.call,
 	} {
 		http.HandleFunc(name, handler)
 	}
@@ -87,6 +88,28 @@ func (c *caller) call(w http.ResponseWriter, r *http.Request) {
 	for end := time.Now().Add(time.Duration(number(r, "spin", 0)) * time.Millisecond); time.Now().Before(end); {
 	}
 	id, err := c.get(number(r, "id", 0), number(r, "ms", 0))
+	give(w, id, err)
+}
+
+// pass calls once and hands the headers of tracing on as they came, as a proxy
+// does that makes no spans.
+func (c *caller) pass(w http.ResponseWriter, r *http.Request) {
+	id := number(r, "id", 0)
+	request, err := http.NewRequest("GET", fmt.Sprintf("http://%s/hello?id=%d", c.downstream, id), nil)
+	if err != nil {
+		give(w, 0, err)
+		return
+	}
+	for _, name := range []string{"Traceparent", "Tracestate", "Baggage"} {
+		for _, value := range r.Header.Values(name) {
+			request.Header.Add(name, value)
+		}
+	}
+	answer, err := c.client.Do(request)
+	if err == nil {
+		defer answer.Body.Close()
+		_, err = io.Copy(io.Discard, answer.Body)
+	}
 	give(w, id, err)
 }
 

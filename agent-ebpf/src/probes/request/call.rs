@@ -197,7 +197,7 @@ pub(crate) fn finish(conn: &mut Conn, sk: Sock) {
         record.loss_ns = conn.loss_ns;
         record.local_port = sk.local_port();
         record.remote_port = sk.remote_port();
-        record._pad = 0;
+        record.netns = sk.netns();
         let to = (&raw mut record.local_addr).cast::<u64>();
         to.write(local[0]);
         to.add(1).write(local[1]);

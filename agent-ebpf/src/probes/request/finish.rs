@@ -5,7 +5,7 @@ use agent_common::counter::requests::RequestCounters;
 use agent_common::histogram::{REQUEST_EDGES_NS, bucket_index, classic_index};
 use agent_common::policy::Control;
 use agent_common::record::RecordKind;
-use agent_common::record::request::{RequestPathRecord, RequestRecord};
+use agent_common::record::request::{FLAG_TRACE, RequestHeadRecord, RequestRecord};
 use agent_common::stats::Loss;
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 
@@ -92,14 +92,17 @@ unsafe fn count_only(counters: *mut RequestCounters, wall_ns: u64) {
 unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control, finished: u64) -> bool {
     // SAFETY: as above.
     let keeps_paths = unsafe { (&raw const (*control).keep_paths).read_volatile() } != 0;
-    if keeps_paths && conn.opened.path_len != 0 {
-        let Some(slot) = emit::reserve::<RequestPathRecord>() else {
+    let path_len = if keeps_paths { conn.opened.path_len } else { 0 };
+    if path_len != 0 || conn.flags & FLAG_TRACE != 0 {
+        let Some(slot) = emit::reserve::<RequestHeadRecord>() else {
             return false;
         };
         // SAFETY: the slot is as large as the record; all of it is written.
         unsafe {
             let record = slot.as_ptr();
-            write(&raw mut (*record).request, conn, sk, RecordKind::RequestWithPath);
+            write(&raw mut (*record).request, conn, sk, RecordKind::RequestWithHead);
+            (*record).request.path_len = path_len;
+            (*record).trace = conn.trace;
             let path = (&raw mut (*record).path).cast::<u64>();
             let mut i = 0;
             while i < conn.path.len() {
@@ -115,7 +118,9 @@ unsafe fn hand_over(conn: &Conn, sk: Sock, control: *const Control, finished: u6
     };
     // SAFETY: as above.
     unsafe {
-        write(slot.as_ptr(), conn, sk, RecordKind::Request);
+        let record = slot.as_ptr();
+        write(record, conn, sk, RecordKind::Request);
+        (*record).path_len = 0;
         slot.submit_request(finished);
     }
     true
@@ -138,7 +143,7 @@ unsafe fn write(record: *mut RequestRecord, conn: &Conn, sk: Sock, kind: RecordK
         record.mdev_us = tcp.map_or(0, |tcp| tcp.mdev_us());
         record.local_port = sk.local_port();
         record.remote_port = sk.remote_port();
-        record._pad = 0;
+        record.netns = sk.netns();
         let to = (&raw mut record.local_addr).cast::<u64>();
         to.write(local[0]);
         to.add(1).write(local[1]);

@@ -29,6 +29,7 @@ fn call(protocol: Protocol, peer: u16, method: Method, status: u16, wall_ns: u64
         bytes_out: 1,
         bytes_in: 1,
         loss_ns: 0,
+        netns: 1,
         local: (Ipv6Addr::LOCALHOST, 40_000),
         peer: (Ipv6Addr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, peer]), 80),
     }

@@ -11,8 +11,11 @@ use std::net::IpAddr;
 use agent_common::conn::Protocol;
 use agent_common::head::Method;
 use agent_common::parts::Part;
-use agent_common::record::request::{FLAG_JOINED_LATE, FLAG_PIPELINED, FLAG_STREAM, FLAG_UNPARSED};
-use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
+use agent_common::record::request::{
+    FLAG_JOINED_LATE, FLAG_PIPELINED, FLAG_STREAM, FLAG_TRACE_REFUSED, FLAG_TRACE_UNSEEN,
+    FLAG_UNPARSED,
+};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
@@ -25,15 +28,20 @@ use crate::spans::{Called, Finished};
 const OTHER_METHOD: &str = "HTTP";
 /// `error.type` of a client that left, as in metrics.
 const CLIENT_LEFT: &str = "client_disconnected";
-/// Sampled, and the parent is on another machine or process: bits of `flags`.
-const FLAGS_SAMPLED: u32 = 0x001;
+/// Bits of `flags`: the trace is sampled; it is known whether the parent is in
+/// another process; it is.
+const SAMPLED: u32 = 0x001;
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
 
 /// Names of flags that are worth an attribute.
-const FLAGS: [(u32, &str); 4] = [
+const FLAGS: [(u32, &str); 6] = [
     (FLAG_PIPELINED, "pipelined"),
     (FLAG_STREAM, "stream"),
     (FLAG_UNPARSED, "unparsed"),
     (FLAG_JOINED_LATE, "joined_late"),
+    (FLAG_TRACE_UNSEEN, "traceparent_unseen"),
+    (FLAG_TRACE_REFUSED, "traceparent_refused"),
 ];
 
 /// The span of a request, and after it one for each call.
@@ -81,7 +89,7 @@ fn server(finished: &Finished) -> Span {
         trace_id: finished.trace_id.to_be_bytes().to_vec(),
         span_id: finished.span_id.to_be_bytes().to_vec(),
         parent_span_id: finished.parent.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default(),
-        flags: FLAGS_SAMPLED,
+        flags: SAMPLED | finished.parent.map_or(0, |_| HAS_IS_REMOTE | IS_REMOTE),
         name: match finished.route.as_deref() {
             Some(route) => format!("{} {route}", name(request.protocol, request.method)),
             None => name(request.protocol, request.method).to_owned(),
@@ -91,9 +99,21 @@ fn server(finished: &Finished) -> Span {
         end_time_unix_nano: unix(request.end_ns),
         attributes: to.into_vec(),
         events: vec![read],
+        links: link(finished).into_iter().collect(),
         status: error.map(|_| failed()),
         ..Span::default()
     }
+}
+
+/// What `traceparent` says, where its parent is the call that was seen.
+fn link(finished: &Finished) -> Option<Link> {
+    let said = finished.request.trace?;
+    (finished.parent != Some(said.parent_id)).then(|| Link {
+        trace_id: said.trace_id.to_be_bytes().to_vec(),
+        span_id: said.parent_id.to_be_bytes().to_vec(),
+        flags: SAMPLED | HAS_IS_REMOTE | IS_REMOTE,
+        ..Link::default()
+    })
 }
 
 fn client(called: &Called, finished: &Finished) -> Span {
@@ -136,7 +156,7 @@ fn client(called: &Called, finished: &Finished) -> Span {
         trace_id: finished.trace_id.to_be_bytes().to_vec(),
         span_id: called.span_id.to_be_bytes().to_vec(),
         parent_span_id: finished.span_id.to_be_bytes().to_vec(),
-        flags: FLAGS_SAMPLED,
+        flags: SAMPLED | HAS_IS_REMOTE,
         name: name(call.protocol, call.method).to_owned(),
         kind: SpanKind::Client.into(),
         start_time_unix_nano: unix(call.sent_ns),

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::span::spans;
 use crate::event::call::{Call, Caller};
-use crate::event::request::Request;
+use crate::event::request::{Request, Trace};
 use crate::spans::{Called, Finished};
 use crate::telemetry::traces::Decision;
 
@@ -56,6 +56,7 @@ fn call(status: u16) -> Call {
         bytes_out: 1,
         bytes_in: 2,
         loss_ns: 0,
+        netns: 1,
         local: (loopback, 40_001),
         peer: (loopback, 6379),
     }
@@ -143,6 +144,25 @@ fn methods_that_nobody_knows_and_turns_have_names_without_a_path() {
         (text(&span, "http.route"), span.name),
         ("/a/{id}".to_owned(), "GET /a/{id}".to_owned())
     );
+}
+
+#[test]
+fn a_trace_is_continued_and_a_nearer_parent_links_to_the_one_that_was_told() {
+    let trace = Trace { trace_id: 0x77, parent_id: 0x99, is_sampled: true };
+    let request = Request { trace: Some(trace), ..Request::sample(1) };
+    let told =
+        Finished { trace_id: 0x77, parent: Some(0x99), ..finished(request.clone(), Vec::new()) };
+    let span = spans(&told).remove(0);
+    assert_eq!(span.trace_id, 0x77_u128.to_be_bytes());
+    assert_eq!(span.parent_span_id, 0x99_u64.to_be_bytes());
+    assert_eq!((span.flags, span.links.len()), (0x301, 0));
+    let nearer = Finished { trace_id: 0x77, parent: Some(0x55), ..finished(request, Vec::new()) };
+    let span = spans(&nearer).remove(0);
+    assert_eq!(span.parent_span_id, 0x55_u64.to_be_bytes());
+    assert_eq!(span.links[0].span_id, 0x99_u64.to_be_bytes());
+    assert_eq!(span.links[0].trace_id, 0x77_u128.to_be_bytes());
+    let root = spans(&finished(Request::sample(1), Vec::new())).remove(0);
+    assert_eq!((root.flags, root.links.len()), (1, 0));
 }
 
 proptest! {

@@ -6,6 +6,11 @@
 //! the call's span as its parent. Callers end after what they called, so a tree
 //! is put together from its leaves, and leaves when its root does.
 //!
+//! What `traceparent` says is never contradicted: a request leaves in the trace
+//! that it names. Its parent is the call that was seen on this node, if that is
+//! in this trace: its span is sure to be there, and it is nearer. A caller that
+//! was told of no trace itself is in that of the first that it called.
+//!
 //! Nothing is put into any message: who called is found by the addresses and
 //! ports of both ends and by times that overlap. An address that is rewritten in
 //! between (that of a Kubernetes Service) is not found again; then there are two
@@ -30,8 +35,9 @@ const MAX_HELD: usize = 4_096;
 /// generations.
 const MAX_CALLS: usize = 4_096;
 
-/// Address and port of who called, and of who was called.
-type Connection = ((Ipv6Addr, u16), (Ipv6Addr, u16));
+/// Where a connection is: its network namespace, for one that does not leave it,
+/// else 0; and address and port of who called, and of who was called.
+type Connection = (u32, (Ipv6Addr, u16), (Ipv6Addr, u16));
 
 /// A call of a connection, by when it was sent.
 type CallKey = (Connection, u64);
@@ -50,6 +56,8 @@ struct Seen {
 struct Tree {
     requests: Vec<Finished>,
     due_ns: u64,
+    /// The trace that it has to be in, if one of it was told.
+    trace_id: Option<u128>,
     /// The call that its root was, once that is known.
     call: Option<CallKey>,
     /// Trees that are a part of it.
@@ -115,7 +123,7 @@ const MAX_SEEN: usize = 4;
 impl Linker {
     /// A call ended, of a request that is kept or not.
     pub(super) fn call(&mut self, call: &Call) {
-        let connection = (call.local, call.peer);
+        let connection = key_of(call).0;
         let seen = Seen { sent_ns: call.sent_ns, end_ns: call.end_ns, holder: None };
         let served = self.roots.get(&connection).and_then(|trees| {
             let overlap = |tree: &u64| self.overlap(*tree, &seen);
@@ -145,9 +153,10 @@ impl Linker {
         let calls: Vec<_> =
             finished.calls.iter().map(|one| (key_of(&one.call), one.span_id)).collect();
         let request = &finished.request;
-        let connection = (request.remote, request.local);
+        let connection = connection(request.netns, request.remote, request.local);
         let times = (request.arrival_ns, request.end_ns);
         let tree = Tree {
+            trace_id: request.trace.map(|trace| trace.trace_id),
             requests: vec![finished],
             due_ns: now_ns.saturating_add(HEAR_NS),
             call: None,
@@ -214,6 +223,13 @@ impl Linker {
             // Its caller has gone.
             return;
         }
+        let trace_of = |tree| self.trees.get(tree).and_then(|tree: &Tree| tree.trace_id);
+        if let (Some(said), Some(callers)) = (trace_of(&child), trace_of(&root))
+            && said != callers
+        {
+            self.let_go(child);
+            return;
+        }
         self.forget_root(child);
         let Some(mut tree) = self.trees.remove(&child) else { return };
         self.due.remove(&(tree.due_ns, child));
@@ -221,6 +237,7 @@ impl Linker {
             first.parent = Some(span_id);
         }
         if let Some(to) = self.trees.get_mut(&root) {
+            to.trace_id = to.trace_id.or(tree.trace_id);
             to.requests.append(&mut tree.requests);
             to.merged.append(&mut tree.merged);
             to.merged.push(child);
@@ -228,9 +245,21 @@ impl Linker {
         }
     }
 
+    /// A tree has nothing to wait for any more.
+    fn let_go(&mut self, id: u64) {
+        self.forget_root(id);
+        if let Some(tree) = self.trees.get_mut(&id) {
+            self.due.remove(&(tree.due_ns, id));
+            tree.due_ns = 0;
+            self.due.insert((0, id));
+        }
+    }
+
     fn forget_root(&mut self, id: u64) {
         let root = self.trees.get(&id).and_then(|tree| tree.requests.first());
-        let Some(connection) = root.map(|root| (root.request.remote, root.request.local)) else {
+        let Some(connection) = root
+            .map(|root| connection(root.request.netns, root.request.remote, root.request.local))
+        else {
             return;
         };
         if let Some(trees) = self.roots.get_mut(&connection) {
@@ -256,14 +285,41 @@ impl Linker {
             self.moved.remove(merged);
         }
         self.held = self.held.saturating_sub(tree.requests.len());
-        let trace_id = tree.requests.first().map_or(0, |root| root.trace_id);
-        tree.requests.iter_mut().for_each(|one| one.trace_id = trace_id);
+        let root = tree.requests.first().map(|root| (root.trace_id, root.offset_ns));
+        let (own, offset_ns) = root.unwrap_or_default();
+        let trace_id = tree.trace_id.unwrap_or(own);
+        for one in &mut tree.requests {
+            one.trace_id = trace_id;
+            // Each has read the clocks itself: within a trace times are to compare.
+            one.offset_ns = offset_ns;
+        }
+        begin_in_order(&mut tree.requests);
         Some(tree.requests)
     }
 }
 
+/// A call is sent before its first byte arrives: that it is sent is stamped when
+/// the system call is done, which may be later.
+fn begin_in_order(requests: &mut [Finished]) {
+    let arrived = |one: &Finished| Some((one.parent?, one.request.arrival_ns));
+    let arrivals: HashMap<u64, u64> = requests.iter().filter_map(arrived).collect();
+    for called in requests.iter_mut().flat_map(|one| &mut one.calls) {
+        if let Some(arrival_ns) = arrivals.get(&called.span_id) {
+            called.call.sent_ns = called.call.sent_ns.min(*arrival_ns);
+        }
+    }
+}
+
 fn key_of(call: &Call) -> CallKey {
-    ((call.local, call.peer), call.sent_ns)
+    (connection(call.netns, call.local, call.peer), call.sent_ns)
+}
+
+/// Both ends of a loopback connection, or of one of an address with itself, are in
+/// one network namespace, and every namespace may have the same. Others may go
+/// from one namespace to another, whose addresses then differ.
+fn connection(netns: u32, from: (Ipv6Addr, u16), to: (Ipv6Addr, u16)) -> Connection {
+    let stays = from.0 == to.0 || to.0.to_canonical().is_loopback();
+    (if stays { netns } else { 0 }, from, to)
 }
 
 /// Nanoseconds for which a request and a call went on both, and one: exchanges of

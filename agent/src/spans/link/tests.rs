@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::call::Caller;
-use crate::event::request::Request;
+use crate::event::request::{Request, Trace};
 use crate::spans::Called;
 use crate::telemetry::traces::Decision;
 
@@ -40,6 +40,7 @@ fn call(from: u16, to: u16, sent_ms: u64, end_ms: u64) -> Call {
         bytes_out: 1,
         bytes_in: 1,
         loss_ns: 0,
+        netns: 1,
         local: at(from + 1_000),
         peer: at(to),
     }
@@ -133,6 +134,102 @@ fn exchanges_of_one_connection_are_told_apart_by_time() {
     assert_eq!(drained(&mut linker), wanted);
 }
 
+/// The same with what its `traceparent` says.
+fn told(mut request: Finished, trace_id: u128, parent_id: u64) -> Finished {
+    request.request.trace = Some(Trace { trace_id, parent_id, is_sampled: true });
+    request.trace_id = trace_id;
+    request.parent = Some(parent_id);
+    request
+}
+
+#[test]
+fn a_call_that_was_seen_is_nearer_than_what_traceparent_says_of_the_same_trace() {
+    // 1 was told of trace 77, and passes it on; or it knows of none, and begins it.
+    for front in [Some((77, 700)), None] {
+        for callee_first in [true, false] {
+            let mut linker = Linker::default();
+            let to = call(1, 2, 11, 29);
+            let caller = request(1, 9, 1, 10, 30, std::slice::from_ref(&to));
+            let caller = match front {
+                Some((trace, parent)) => told(caller, trace, parent),
+                None => caller,
+            };
+            let callee = told(request(2, 1, 2, 12, 28, &[]), 77, 701);
+            linker.call(&to);
+            let both = if callee_first { [callee, caller] } else { [caller, callee] };
+            both.into_iter().for_each(|one| assert!(linker.request(one, 0).is_none()));
+            let parent = front.map(|(_, parent)| parent);
+            assert_eq!(drained(&mut linker), [(1, 77, parent), (2, 77, Some(101))]);
+        }
+    }
+}
+
+#[test]
+fn a_request_leaves_in_the_trace_that_it_was_told_of_whoever_called_it() {
+    for callee_first in [true, false] {
+        let mut linker = Linker::default();
+        let calls = [call(1, 2, 11, 19), call(1, 3, 20, 29)];
+        let caller = told(request(1, 9, 1, 10, 30, &calls), 77, 700);
+        let other = told(request(2, 1, 2, 12, 18, &[]), 88, 800);
+        calls.iter().for_each(|one| linker.call(one));
+        let both = if callee_first { [other, caller] } else { [caller, other] };
+        both.into_iter().for_each(|one| assert!(linker.request(one, 0).is_none()));
+        linker.request(request(3, 1, 3, 21, 28, &[]), 0);
+        // It has nothing to wait for.
+        assert_eq!(left(vec![linker.expired(0).unwrap()]), [(2, 88, Some(800))]);
+        assert_eq!(drained(&mut linker), [(1, 77, Some(700)), (3, 77, Some(102))]);
+    }
+}
+
+#[test]
+fn the_same_loopback_connection_of_two_namespaces_is_two() {
+    for namespaces in [[1, 2], [2, 1]] {
+        let mut linker = Linker::default();
+        for (turn, netns) in namespaces.into_iter().enumerate() {
+            let id = 10 * (turn as u64 + 1);
+            let to = Call { netns, ..call(1, 2, 11, 29) };
+            let mut callee = request(id + 1, 1, 2, 12, 28, &[]);
+            callee.request.netns = netns;
+            let mut caller = request(id, 9, 1, 10, 30, std::slice::from_ref(&to));
+            caller.request.netns = netns;
+            // All of both come before either caller does.
+            linker.call(&to);
+            linker.request(callee, 0);
+            linker.request(caller, 0);
+        }
+        let of =
+            |id: u64| [(id, u128::from(id), None), (id + 1, u128::from(id), Some(id * 100 + 1))];
+        assert_eq!(drained(&mut linker), [of(10), of(20)].concat());
+    }
+}
+
+#[test]
+fn what_was_called_begins_within_its_call() {
+    let mut linker = Linker::default();
+    let to = call(1, 2, 14, 29);
+    linker.call(&to);
+    linker.request(Finished { offset_ns: 7, ..request(2, 1, 2, 12, 28, &[]) }, 0);
+    linker.request(Finished { offset_ns: 8, ..request(1, 9, 1, 10, 30, &[to]) }, 0);
+    let tree = linker.rest().unwrap();
+    assert!(tree.iter().all(|one| one.offset_ns == 8), "by one clock");
+    let caller = tree.iter().find(|one| one.span_id == 1).unwrap();
+    assert_eq!(caller.calls[0].call.sent_ns, 12 * MS);
+}
+
+#[test]
+fn a_connection_between_two_namespaces_is_one() {
+    let mut linker = Linker::default();
+    let pod = |port: u16, last: u8| (Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped(), port);
+    let to = Call { netns: 1, local: pod(1_001, 1), peer: pod(2, 2), ..call(1, 2, 11, 29) };
+    let mut callee = request(2, 1, 2, 12, 28, &[]);
+    let of = &mut callee.request;
+    (of.netns, of.local, of.remote) = (2, to.peer, to.local);
+    linker.call(&to);
+    linker.request(callee, 0);
+    linker.request(request(1, 9, 1, 10, 30, &[to]), 0);
+    assert_eq!(drained(&mut linker), [(1, 1, None), (2, 1, Some(101))]);
+}
+
 #[test]
 fn who_is_not_called_from_here_waits_a_little_and_goes_alone() {
     let mut linker = Linker::default();
@@ -185,7 +282,7 @@ fn no_more_wait_than_the_bound() {
 proptest! {
     #[test]
     fn every_request_leaves_once_and_every_parent_is_there(
-        events in proptest::collection::vec((0u8..3, 0u16..4, 0u16..4, 0u64..50, 0u64..20), 0..120),
+        events in proptest::collection::vec((0u8..4, 0u16..4, 0u16..4, 0u64..50, 0u64..20), 0..120),
     ) {
         let mut linker = Linker::default();
         let (mut ids, mut out, mut calls) = (0, Vec::new(), Vec::new());
@@ -196,11 +293,13 @@ proptest! {
                     linker.call(&one);
                     calls.push(one);
                 }
-                1 => {
+                1 | 2 => {
                     ids += 1;
                     let own: Vec<_> = calls.iter().filter(|one| one.service == to).cloned().collect();
                     calls.retain(|one| one.service != to);
                     let came = request(ids, from, to, start, start + length, &own);
+                    // Some were told of one of two traces.
+                    let came = if kind == 2 { told(came, 7_000 + u128::from(length & 1), 9_000) } else { came };
                     out.extend(linker.request(came, start * MS));
                 }
                 _ => out.extend(linker.expired(start * MS * 200)),
@@ -210,9 +309,11 @@ proptest! {
         prop_assert!(linker.trees.is_empty() && linker.moved.is_empty() && linker.called.is_empty());
         for tree in &out {
             let spans: Vec<u64> = tree.iter().flat_map(|one| one.calls.iter().map(|call| call.span_id)).collect();
-            prop_assert!(tree.iter().filter(|one| one.parent.is_none()).count() == 1);
-            prop_assert!(tree.iter().filter_map(|one| one.parent).all(|parent| spans.contains(&parent)));
+            let outside = |parent: Option<u64>| parent.is_none_or(|parent| !spans.contains(&parent));
+            prop_assert!(tree.iter().filter(|one| outside(one.parent)).count() == 1);
+            prop_assert!(tree.iter().filter_map(|one| one.parent).all(|parent| spans.contains(&parent) || parent == 9_000));
             prop_assert!(tree.iter().all(|one| one.trace_id == tree[0].trace_id));
+            prop_assert!(tree.iter().filter_map(|one| one.request.trace).all(|said| said.trace_id == tree[0].trace_id));
         }
         let mut left: Vec<u64> = out.into_iter().flatten().map(|one| one.span_id).collect();
         left.sort_unstable();
