@@ -208,6 +208,12 @@ impl Policies {
         self.bump_generation();
     }
 
+    /// Whether the threads of any service do.
+    #[must_use]
+    pub const fn is_capturing(&self) -> bool {
+        self.values.is_capturing != 0
+    }
+
     /// Sends one request record in 2^`shift`.
     pub fn set_sampling(&mut self, shift: u32) {
         self.values.sample_shift = shift;
