@@ -362,7 +362,7 @@ fn a_target_that_is_nobody_is_4_and_a_file_that_cannot_be_is_1() {
     let socket = agent.socket().display().to_string();
     for (args, code, words) in [
         (["--comm", "no-such-name"], 4, "--comm no-such-name"),
-        (["--for", "2m"], 2, "60"),
+        (["--for", "2m"], 2, "1m"),
         (["-o", "json"], 2, "trace.json"),
         (["-o", "/nonexistent/t.json"], 1, "/nonexistent/t.json"),
     ] {

@@ -162,3 +162,124 @@ fn process(pid: u32, service: Option<&Service>) -> Process {
         workload: identity.workload.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent_common::go::GoWait;
+    use agent_common::record::point::PointKind;
+
+    use super::super::query::{Query, Targets};
+    use super::super::tests::{identity, lines, services};
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn point(tgid: u32, at_ns: u64) -> Point {
+        Point {
+            what: PointKind::Left,
+            service: 0,
+            off: 0,
+            nr: 1,
+            tgid,
+            tid: tgid,
+            at_ns,
+            in_ns: at_ns - 10,
+            since_ns: at_ns - 20,
+            goid: 0,
+            is_go: false,
+            seq: 0,
+            reason: GoWait::Unknown,
+            left: None,
+        }
+    }
+
+    /// A capture of a second that begins at a second.
+    fn capture(targets: Targets) -> (Listener, super::super::Stream) {
+        let query = Query { capture_ns: 1000 * MS, targets, ..Query::default() };
+        let (mut listener, stream) = Listener::new(1, &query).unwrap();
+        let before = Unseen { lost: 5, dropped: 7 };
+        listener.capture(query.capture_ns, 1000 * MS, before);
+        (listener, stream)
+    }
+
+    #[test]
+    fn it_ends_by_itself_with_what_is_missing() {
+        let services = services(identity("process/api"), "");
+        let (mut listener, mut stream) = capture(Targets::default());
+        for at_ms in 1001..1011 {
+            listener.point(&point(9, at_ms * MS), services.get(0));
+        }
+        assert!(listener.is_capturing(2100 * MS), "what has begun is seen to its end");
+        assert!(!listener.is_capturing(2200 * MS));
+        let unseen = Unseen { lost: 6, dropped: 9 };
+        listener.tick_capture(2200 * MS, 0, unseen);
+        assert!(listener.send(), "it is not over");
+        listener.tick_capture(2500 * MS, 0, unseen);
+        assert!(!listener.send());
+        let (_, notices) = lines(&mut stream);
+        let [
+            Notice::Begin,
+            Notice::Process(process),
+            Notice::Points { rows },
+            Notice::Captured(window),
+            Notice::End { .. },
+        ] = notices.as_slice()
+        else {
+            panic!("{notices:?}");
+        };
+        assert_eq!((process.pid, process.workload.as_str()), (9, "process/api"));
+        assert_eq!(rows.len(), 10);
+        let expected = Window {
+            from_ns: 1000 * MS,
+            until_ns: 2000 * MS,
+            points: 10,
+            lost: 1,
+            dropped: 2,
+            is_full: false,
+        };
+        assert_eq!(*window, expected);
+    }
+
+    #[test]
+    fn who_has_enough_gets_what_was_by_then() {
+        let (mut listener, mut stream) = capture(Targets::default());
+        listener.asked_to_finish(1500 * MS, 0);
+        listener.tick_capture(1600 * MS, 0, Unseen::default());
+        assert!(listener.send());
+        listener.tick_capture(1900 * MS, 0, Unseen::default());
+        assert!(!listener.send());
+        let (_, notices) = lines(&mut stream);
+        assert!(
+            matches!(notices[1], Notice::Captured(Window { until_ns, .. }) if until_ns == 1500 * MS)
+        );
+    }
+
+    #[test]
+    fn only_processes_that_are_meant_are_captured() {
+        let services = services(identity("process/api"), "");
+        let (mut listener, _stream) = capture(Targets { pids: vec![9], ..Targets::default() });
+        for tgid in [8, 9, 10] {
+            listener.point(&point(tgid, 1100 * MS), services.get(0));
+        }
+        assert_eq!(listener.capture.as_ref().map(|capture| capture.window.points), Some(1));
+    }
+
+    #[test]
+    fn points_of_who_does_not_read_are_dropped_and_leave_room_for_requests() {
+        let services = services(identity("process/api"), "");
+        let (mut listener, stream) = capture(Targets::default());
+        for n in 0..200_000 {
+            listener.point(&point(9, 1001 * MS + n), services.get(0));
+            if n % 1000 == 0 {
+                listener.tick_capture(1100 * MS, 0, Unseen::default());
+                listener.send();
+            }
+        }
+        let window = listener.capture.as_ref().map(|capture| capture.window).unwrap();
+        assert_eq!(window.points + window.dropped, 200_000);
+        assert!(window.dropped > 0 && !window.is_full, "{window:?}");
+        let waiting = listener.waiting_bytes();
+        assert!(waiting < MAX_QUEUED_BYTES * 3 / 5, "{waiting}");
+        drop(stream);
+    }
+}

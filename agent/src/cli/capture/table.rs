@@ -11,6 +11,10 @@ use super::state::{Call, State, Stretch};
 
 /// Rows of a process; what ran less is put together.
 const MAX_ROWS: usize = 40;
+/// What served no request and ran for less is put together too: `net/http` has a
+/// goroutine for each request that does nothing but look whether the client is
+/// still there.
+const LEAST_NS: u64 = 1_000_000;
 /// Reasons of waits that are named.
 const MAX_REASONS: usize = 3;
 
@@ -218,11 +222,16 @@ const OPTIONAL: [usize; 3] = [5, 6, 8];
 
 fn write_rows(mut rows: Vec<Row>, out: &mut impl Write) -> io::Result<()> {
     rows.sort_by_key(|row| std::cmp::Reverse((row.running_ns, row.requests)));
-    if rows.len() > MAX_ROWS {
+    let is_small = |row: &Row| row.requests == 0 && row.running_ns < LEAST_NS;
+    let (small, mut rows): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_small);
+    let mut others = if rows.len() > MAX_ROWS { rows.split_off(MAX_ROWS) } else { Vec::new() };
+    others.extend(small);
+    if !others.is_empty() {
         let mut rest = Row::default();
-        let others = rows.split_off(MAX_ROWS - 1);
         others.iter().for_each(|row| rest.merge(row));
         rest.who = format!("{} others", others.len());
+        // Most of them were not there most of the time.
+        rest.unseen_ns = 0;
         rows.push(rest);
     }
     let lines: Vec<Vec<String>> = std::iter::once(TITLES.map(str::to_owned).to_vec())
@@ -279,14 +288,16 @@ mod tests {
     #[test]
     fn what_ran_least_is_put_together() {
         let rows = (0..100)
-            .map(|n| Row { who: n.to_string(), running_ns: 1000 + n, ..Row::default() })
+            .map(|n| Row { who: n.to_string(), running_ns: LEAST_NS + n, ..Row::default() })
+            .chain((0..7).map(|n| Row { running_ns: n, unseen_ns: 5, ..Row::default() }))
+            .chain([Row { who: "served".to_owned(), requests: 1, ..Row::default() }])
             .collect();
         let mut out = Vec::new();
         write_rows(rows, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), MAX_ROWS + 1);
-        assert!(lines[1].starts_with("99 ") && lines[MAX_ROWS].starts_with("61 others"), "{text}");
+        assert_eq!(lines.len(), 1 + MAX_ROWS + 1);
+        assert!(lines[1].starts_with("99 ") && lines[41].starts_with("68 others"), "{text}");
         assert!(!text.contains("THROTTLED") && text.contains("WAITING FOR"), "{text}");
     }
 }
