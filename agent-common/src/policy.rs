@@ -101,6 +101,10 @@ pub struct Control {
     /// lane or the tcp lane is attached again. State of a connection from
     /// another epoch is dropped.
     pub connections_epoch: u32,
+    /// 1 while services of the `CAPTURED` map are captured.
+    pub is_capturing: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// The sockets lane is on.

@@ -109,10 +109,12 @@ pub enum Loss {
     RingCall = 16,
     /// `EDGES` full, and no edge of the rest: what is counted by peer.
     Edges = 17,
+    /// A point of a capture, while the ring was half full.
+    Capture = 18,
 }
 
 /// Entries of the `LOSSES` array.
-pub const LOSSES: u32 = 18;
+pub const LOSSES: u32 = 19;
 
 impl Loss {
     /// Every reason, in order of its index.
@@ -135,6 +137,7 @@ impl Loss {
         Self::Parked,
         Self::RingCall,
         Self::Edges,
+        Self::Capture,
     ];
 
     /// The value of the `reason` label.
@@ -159,6 +162,7 @@ impl Loss {
             Self::Parked => "parked_limit",
             Self::RingCall => "ring_full_call",
             Self::Edges => "edge_limit",
+            Self::Capture => "capture",
         }
     }
 }

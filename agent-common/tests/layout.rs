@@ -19,6 +19,7 @@ use agent_common::histogram::Histogram;
 use agent_common::policy::{CgroupPolicy, Control, Listener, ListenerKey, ProcessPolicy};
 use agent_common::record::call::CallRecord;
 use agent_common::record::cgroup::CgroupRecord;
+use agent_common::record::point::PointRecord;
 use agent_common::record::process::ProcessRecord;
 use agent_common::record::request::{RequestHeadRecord, RequestParts, RequestRecord, TraceContext};
 use agent_common::stats::ProgramStats;
@@ -292,6 +293,27 @@ fn layouts() -> Vec<Layout> {
             netns,
             _pad2,
         }),
+        layout!(PointRecord {
+            kind,
+            what,
+            off,
+            is_go,
+            service,
+            nr,
+            tgid,
+            tid,
+            at_ns,
+            in_ns,
+            since_ns,
+            goid,
+            left,
+            seq,
+            reason,
+            left_seq,
+            left_reason,
+            left_is_waiting,
+            _pad,
+        }),
         layout!(CgroupRecord { kind, _pad, path_len, ktime_ns, cgroup_id, path }),
         layout!(Histogram { sum_ns, buckets }),
         layout!(RequestCounters {
@@ -331,6 +353,8 @@ fn layouts() -> Vec<Layout> {
             ignored_bits,
             lanes,
             connections_epoch,
+            is_capturing,
+            _pad,
         }),
         layout!(ProgramStats { runs, timed_runs, timed_ns }),
     ]

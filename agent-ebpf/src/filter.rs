@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::bpf_task_storage_get;
 
 use crate::kernel::task::Task;
 use crate::maps::{self, CGROUPS, CONTROL, PROCESSES, TASKS, WATCHED_TGIDS};
-use crate::{atomic, globals, stats};
+use crate::{atomic, capture, globals, stats};
 
 /// `BPF_LOCAL_STORAGE_GET_F_CREATE`
 pub(crate) const CREATE: u64 = 1;
@@ -62,6 +62,10 @@ pub(crate) struct TaskState {
     pub(crate) wait_ns: u64,
     /// When the call began.
     pub(crate) syscall_ns: u64,
+    /// 1 if its service is captured; see `capture`.
+    pub(crate) is_captured: u8,
+    /// Zero.
+    _pad: [u8; 7],
     /// Whose work it does, and where its time went.
     pub(crate) line: Line,
     /// The goroutine that it was last found to run, see `work::look`. Kept here
@@ -149,9 +153,11 @@ pub(crate) fn refresh(state: &mut TaskState, task: Task) {
         state.g_tls_offset = policy.g_tls_offset;
         state.goid_offset = policy.goid_offset;
         state.go_layout = policy.go_layout as u8;
+        state.is_captured = u8::from(!is_ignored && capture::has(policy.service));
         return;
     }
     state.verdict = IGNORED;
+    state.is_captured = 0;
     state.goid_offset = 0;
     state.go_layout = 0;
     state.is_go = 0;

@@ -14,6 +14,7 @@
 )]
 
 mod atomic;
+mod capture;
 mod connections;
 mod emit;
 mod filter;

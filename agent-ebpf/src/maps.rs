@@ -140,6 +140,10 @@ pub(crate) static CALLED: LruHashMap<u64, Called, { MAX_CALLED as usize }> = Lru
 #[btf_map]
 pub(crate) static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
+/// Services that are captured, one bit each; written by the agent.
+#[btf_map]
+pub(crate) static CAPTURED: Array<u64, { (MAX_SERVICES / 64) as usize }, MMAPABLE> = Array::new();
+
 /// The one ring. Its size is set by the loader.
 #[btf_map]
 pub(crate) static RING: RingBuf<u64, { RING_BYTES as usize }> = RingBuf::new();

@@ -27,6 +27,7 @@ fn run(command: Command) -> Result<(), Error> {
             cli::net::run(&config, &pods, &view, (once, interval, format), &mut Stdout::lock())
         }
         Command::Relay { config } => cli::relay::run(&config.socket, &mut std::io::stdout().lock()),
+        Command::Capture { config, options, pods } => cli::capture::run(&config, &pods, &options),
         Command::Trace { config, options, pods } => cli::trace::run(&config, &pods, &options),
         Command::Metrics { format } => cli::metrics::print(format, &mut Stdout::lock()),
     }

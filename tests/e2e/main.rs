@@ -28,6 +28,8 @@ mod dashboards;
 /// The exposition as Prometheus and promtool read it.
 mod prometheus;
 
+/// The verb `capture`.
+mod capture;
 /// The kill switch, another configuration, crashes, the budget of CPU time.
 mod governor;
 /// Start, stop, crash, second instance, missing privileges, bad usage.

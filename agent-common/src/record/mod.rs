@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod cgroup;
+pub mod point;
 pub mod process;
 pub mod request;
 
@@ -31,6 +32,8 @@ pub enum RecordKind {
     Listens = 8,
     /// [`call::CallRecord`]
     Call = 9,
+    /// [`point::PointRecord`]
+    Point = 10,
 }
 
 impl RecordKind {
@@ -47,6 +50,7 @@ impl RecordKind {
             7 => Self::CgroupRemoved,
             8 => Self::Listens,
             9 => Self::Call,
+            10 => Self::Point,
             _ => return None,
         })
     }

@@ -23,7 +23,7 @@ use crate::kernel::arch::{Registers, UNKNOWN};
 use crate::kernel::file;
 use crate::kernel::task::Task;
 use crate::maps::{ACCEPTED, SERVICE_SYSCALLS};
-use crate::{atomic, stats};
+use crate::{atomic, capture, stats};
 
 // match-proto: v2.6..: void sys_enter(struct pt_regs *regs, long id)
 #[btf_tracepoint(function = "sys_enter")]
@@ -81,6 +81,10 @@ fn exit(ctx: &BtfTracePointContext) {
         return;
     }
     let result: i64 = ctx.arg(1);
+    if state.is_captured != 0 && !(state.is_go != 0 && i64::from(state.syscall) == nr::NANOSLEEP) {
+        // The naps of Go's runtime are told as it leaves the CPU.
+        capture::called(task, state, now_ns);
+    }
     let class = class_of(i64::from(state.syscall));
     add(state, class, now_ns - state.syscall_ns, result);
     if class == Class::Accept as u8 && result >= 0 {

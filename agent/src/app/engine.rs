@@ -245,20 +245,19 @@ async fn read(
         };
         let mut total = 0;
         loop {
-            let mut batch = Vec::new();
+            let (mut batch, mut points) = (Vec::new(), Vec::new());
             let count = ring.drain(BATCH_EVENTS, |bytes| match decode(bytes) {
+                Ok(point @ Event::Point(_)) => points.push(point),
                 Ok(event) => batch.push(event),
                 Err(reason) => own.count_malformed(reason),
             });
             total += count;
-            if !batch.is_empty()
-                && let Err(error) = events.try_send(Input::Events(batch))
-            {
-                let (mpsc::error::TrySendError::Full(input)
-                | mpsc::error::TrySendError::Closed(input)) = error;
-                if let Input::Events(events) = input {
-                    own.count_queue_full(&events);
-                }
+            hand_over(batch, &events, &own);
+            // Points leave half of the queue to requests.
+            if events.capacity() > QUEUE_BATCHES / 2 {
+                hand_over(points, &events, &own);
+            } else {
+                own.count_queue_full(&points);
             }
             if count < BATCH_EVENTS {
                 break;
@@ -273,6 +272,19 @@ async fn read(
         // A scrape drains first, and what must be acted on wakes the reader, so
         // nothing waits for this but room in the ring.
         pause = if total >= BUSY_RECORDS { interval } else { (pause * 2).min(MAX_DRAIN_INTERVAL) };
+    }
+}
+
+/// Gives a batch to the worker, or counts it as dropped.
+fn hand_over(batch: Vec<Event>, events: &mpsc::Sender<Input>, own: &Own) {
+    if batch.is_empty() {
+        return;
+    }
+    if let Err(mpsc::error::TrySendError::Full(input) | mpsc::error::TrySendError::Closed(input)) =
+        events.try_send(Input::Events(batch))
+        && let Input::Events(events) = input
+    {
+        own.count_queue_full(&events);
     }
 }
 

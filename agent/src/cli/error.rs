@@ -18,6 +18,14 @@ pub enum Error {
     /// no failure: whoever read has read enough.
     #[error("writing to stdout: {0}")]
     Output(#[from] std::io::Error),
+    /// A file could not be written.
+    #[error("writing {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The agent could not start.
     #[cfg(feature = "agent")]
     #[error(transparent)]

@@ -100,9 +100,11 @@ impl From<&Error> for Exit {
             Error::Cluster(error) => Self::from(error),
             #[cfg(feature = "agent")]
             Error::Relay(_) => Self::Failed,
-            Error::Output(_) | Error::Terminal(_) | Error::Runtime(_) | Error::Ended(_) => {
-                Self::Failed
-            }
+            Error::File { .. }
+            | Error::Output(_)
+            | Error::Terminal(_)
+            | Error::Runtime(_)
+            | Error::Ended(_) => Self::Failed,
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::flags::Configured;
 use super::target::PodTargets;
-use super::{Error, Format, Output, interval, net, trace};
+use super::{Error, Format, Output, capture, interval, net, trace};
 use crate::config::{Config, Environment, Setting, Sources};
 
 /// What is to be done, with everything that it takes.
@@ -63,6 +63,15 @@ pub enum Command {
         config: Config,
         /// Which requests, until when, and in which form.
         options: trace::Options,
+        /// Of which pods.
+        pods: PodTargets,
+    },
+    /// Show what goroutines and threads do for some seconds.
+    Capture {
+        /// The socket of a running agent, and what to watch.
+        config: Config,
+        /// How long, and where to.
+        options: capture::Options,
         /// Of which pods.
         pods: PodTargets,
     },
@@ -149,6 +158,15 @@ enum Verb {
         #[command(flatten)]
         pods: PodTargets,
     },
+    /// Show what goroutines and threads do for some seconds, and for which requests
+    Capture {
+        #[command(flatten)]
+        configured: Configured,
+        #[command(flatten)]
+        options: capture::Options,
+        #[command(flatten)]
+        pods: PodTargets,
+    },
     /// Connect stdin and stdout with the agent's socket, for `kubectl strata`
     #[command(hide = true)]
     Relay(Configured),
@@ -218,6 +236,9 @@ pub fn parse(
         },
         Verb::Trace { configured, options, pods } => {
             Command::Trace { config: sources(configured).load()?.config, options, pods }
+        }
+        Verb::Capture { configured, options, pods } => {
+            Command::Capture { config: sources(configured).load()?.config, options, pods }
         }
         Verb::Relay(configured) => Command::Relay { config: sources(configured).load()?.config },
         Verb::Metrics { output } => Command::Metrics { format: output.output },
@@ -345,6 +366,25 @@ mod tests {
         ];
         for bad in bad {
             let line = format!("strata trace {bad}");
+            let line = line.split_whitespace().map(OsString::from);
+            assert!(parse(line, []).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_capture_is_told_how_long_and_where_to() {
+        let Command::Capture { options, pods, .. } =
+            parsed("strata capture --for 2s pod/x -o table -o trace.json")
+        else {
+            panic!("not capture");
+        };
+        let file = capture::Output::File("trace.json".into());
+        assert_eq!(options.output, [capture::Output::Table, file]);
+        assert_eq!((options.time, pods.query().pods), (Duration::from_secs(2), vec!["x".into()]));
+        let Command::Capture { options, .. } = parsed("strata capture") else { panic!() };
+        assert_eq!(options.output, [capture::Output::Table]);
+        for bad in ["--for 61s", "--for 1ms", "--for 5", "-o json", "thing/y"] {
+            let line = format!("strata capture {bad}");
             let line = line.split_whitespace().map(OsString::from);
             assert!(parse(line, []).is_err(), "{bad}");
         }

@@ -5,6 +5,8 @@
 //! refused here, and what is left is plain data with a resolved configuration.
 
 #[cfg(feature = "agent")]
+pub mod capture;
+#[cfg(feature = "agent")]
 pub mod check;
 #[cfg(feature = "agent")]
 pub mod config;

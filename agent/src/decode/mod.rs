@@ -3,6 +3,7 @@
 
 mod call;
 mod field;
+mod point;
 mod request;
 
 use agent_common::limits::CGROUP_PATH_BYTES;
@@ -26,6 +27,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, Malformed> {
         RecordKind::Request => request::decode(bytes, false).map(Event::Request),
         RecordKind::RequestWithHead => request::decode(bytes, true).map(Event::Request),
         RecordKind::Call => call::decode(bytes).map(Event::Call),
+        RecordKind::Point => point::decode(bytes).map(Event::Point),
         RecordKind::Exec => process(bytes, Kind::Exec),
         RecordKind::Exit => process(bytes, Kind::Exit),
         RecordKind::Serves => process(bytes, Kind::Serves),
@@ -91,10 +93,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_bytes_do_no_harm(kind in 0u8..12, rest in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn hostile_bytes_do_no_harm(kind in 0u8..13, rest in proptest::collection::vec(any::<u8>(), 0..600)) {
             let mut bytes = vec![kind];
             bytes.extend(rest);
-            for len in [bytes.len(), 40, 128, 320, 416, size_of::<CgroupRecord>()] {
+            for len in [bytes.len(), 40, 64, 128, 320, 416, size_of::<CgroupRecord>()] {
                 if let Some(cut) = bytes.get(..len) {
                     let _ = decode(cut);
                 }

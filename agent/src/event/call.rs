@@ -72,6 +72,12 @@ impl Call {
         self.end_ns.saturating_sub(self.sent_ns)
     }
 
+    /// The caller's address; v4-mapped ones as IPv4.
+    #[must_use]
+    pub const fn local_ip(&self) -> IpAddr {
+        self.local.0.to_canonical()
+    }
+
     /// The peer's address; v4-mapped ones as IPv4.
     #[must_use]
     pub const fn peer_ip(&self) -> IpAddr {

@@ -8,6 +8,7 @@ pub mod malformed;
 pub mod owner;
 pub mod peer;
 pub mod pod;
+pub mod point;
 pub mod process;
 pub mod request;
 
@@ -28,4 +29,6 @@ pub enum Event {
     Process(process::Process),
     /// A cgroup came or went.
     Cgroup(cgroup::Cgroup),
+    /// A captured thread did something.
+    Point(point::Point),
 }

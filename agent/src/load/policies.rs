@@ -1,7 +1,9 @@
 //! What the agent tells the kernel programs: whom to watch, and how.
 
 use agent_common::go::GoLayout;
-use agent_common::limits::{MAX_GO_LAYOUTS, MAX_LISTENERS, MAX_PROCESSES, WATCHED_SLOTS};
+use agent_common::limits::{
+    MAX_GO_LAYOUTS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES, WATCHED_SLOTS,
+};
 use agent_common::policy::{
     CgroupPolicy, Control, LANE_CPU, LANE_GO, LANE_SOCKETS, LANE_TCP, Listener, ListenerKey,
     NO_SERVICE, ProcessPolicy, watched_slot,
@@ -21,6 +23,9 @@ const GO_LAYOUT_BYTES: usize = size_of::<GoLayout>();
 /// `BPF_NOEXIST`
 const NOEXIST: u64 = 1;
 
+/// Services, one bit each.
+pub type ServiceSet = [u64; MAX_SERVICES as usize / 64];
+
 /// The maps that the agent writes.
 pub struct Policies {
     cgroups: HashMap<MapData, u64, [u8; CGROUP_BYTES]>,
@@ -30,8 +35,11 @@ pub struct Policies {
     go_layouts: Mapping,
     listeners: HashMap<MapData, [u8; KEY_BYTES], [u8; LISTENER_BYTES]>,
     ignored: HashMap<MapData, u64, u32>,
+    captured: Mapping,
     control: Mapping,
     values: Control,
+    /// What `captured` holds.
+    capturing: ServiceSet,
     /// Writes that failed: a full map, above all.
     failures: u64,
 }
@@ -61,7 +69,9 @@ impl Policies {
             )?,
             listeners: hash_map!(loaded, "LISTENERS"),
             ignored: hash_map!(loaded, "IGNORED_PATHS"),
+            captured: super::map_array(loaded, "CAPTURED", size_of::<ServiceSet>())?,
             control: super::map_array(loaded, "CONTROL", size_of::<Control>())?,
+            capturing: ServiceSet::default(),
             values: Control { generation: 1, ..Control::default() },
             failures: 0,
         })
@@ -183,6 +193,27 @@ impl Policies {
         }
     }
 
+    /// Has the threads of these services say what they do, from now on. An empty
+    /// set costs them nothing.
+    pub fn set_capture(&mut self, services: &ServiceSet) {
+        if self.capturing == *services {
+            return;
+        }
+        self.capturing = *services;
+        for (index, word) in services.iter().enumerate() {
+            self.captured.set_word(index, *word);
+        }
+        self.values.is_capturing = u32::from(services.iter().any(|word| *word != 0));
+        // Threads know from their verdict whether they are meant.
+        self.bump_generation();
+    }
+
+    /// Whether the threads of any service do.
+    #[must_use]
+    pub const fn is_capturing(&self) -> bool {
+        self.values.is_capturing != 0
+    }
+
     /// Sends one request record in 2^`shift`.
     pub fn set_sampling(&mut self, shift: u32) {
         self.values.sample_shift = shift;
@@ -228,6 +259,7 @@ impl Policies {
         let v = &self.values;
         let word = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         // The generation last: it makes the rest be looked at.
+        self.control.set_word(4, word(v.is_capturing, 0));
         self.control.set_word(3, word(v.lanes, v.connections_epoch));
         self.control.set_word(2, v.ignored_bits);
         self.control.set_word(1, word(v.keep_paths, v.epoch));

@@ -134,6 +134,15 @@ pub static QUEUE_DEPTH: Metric = own(
     "Inputs that wait in the queue between reader and worker.",
 );
 
+/// Whether somebody captures.
+pub static CAPTURING: Metric = own(
+    "strata_agent_capturing",
+    "",
+    Gauge,
+    &[],
+    "1 while threads of some workload are captured (`strata capture`), else 0.",
+);
+
 /// CPU of the agent's own process, kernel programs left out.
 pub static CPU_SECONDS: Metric = own(
     "strata_agent_cpu_seconds",
@@ -395,6 +404,7 @@ pub const ALL: &[&Metric] = &[
     &MAP_CAPACITY,
     &EDGE_SWEEPS_FAILED,
     &QUEUE_DEPTH,
+    &CAPTURING,
     &CPU_SECONDS,
     &RESIDENT_MEMORY,
     &SNAPSHOT_AGE,

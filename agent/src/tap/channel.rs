@@ -22,6 +22,9 @@ pub enum Refusal {
         /// How many may.
         max: usize,
     },
+    /// Another one captures.
+    #[error("somebody captures already; only one can at a time")]
+    Capturing,
     /// The query is not one.
     #[error("{0}")]
     Query(#[from] crate::config::Unfit),

@@ -92,6 +92,7 @@ impl TracedCall<'_> {
     fn new(call: &Call) -> Self {
         Self {
             peer: address(call.peer_ip(), call.peer.1),
+            local: address(call.local_ip(), call.local.1),
             protocol: Cow::Borrowed(protocol(call.protocol)),
             method: Cow::Borrowed(call.method.as_str()),
             status: call.status,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::capture::Capture;
 use super::channel::Stream;
 use super::filter::{Filter, Fit};
 use super::join::{Joined, Joiner, Outcome};
@@ -48,6 +49,8 @@ pub(super) struct Listener {
     /// Dropped and not yet told.
     untold: u64,
     has_ended: bool,
+    /// What it captures, if it does.
+    pub(super) capture: Option<Box<Capture>>,
 }
 
 impl Listener {
@@ -79,6 +82,7 @@ impl Listener {
             dropped: 0,
             untold: 0,
             has_ended: false,
+            capture: None,
         };
         Notice::Begin.write(&mut listener.buffer);
         Ok((listener, stream))
@@ -215,7 +219,17 @@ impl Listener {
     }
 
     fn has_room(&self) -> bool {
-        self.queued_bytes.load(Ordering::Relaxed) + self.buffer.len() < MAX_QUEUED_BYTES
+        self.waiting_bytes() < MAX_QUEUED_BYTES
+    }
+
+    /// Bytes that it has not read yet.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed) + self.buffer.len()
+    }
+
+    /// The query.
+    pub(super) const fn query(&self) -> &Query {
+        self.filter.query()
     }
 
     fn tell_dropped(&mut self) {
@@ -235,14 +249,14 @@ impl Listener {
     }
 
     /// Notices are few and short: there is always room for them.
-    fn tell(&mut self, notice: &Notice) {
+    pub(super) fn tell(&mut self, notice: &Notice) {
         if !self.has_ended {
             notice.write(&mut self.buffer);
         }
     }
 
     /// What a service is to it, compared once for each that has the index.
-    fn fit(&mut self, index: u16, service: Option<&Service>) -> Fit {
+    pub(super) fn fit(&mut self, index: u16, service: Option<&Service>) -> Fit {
         // It may become known: ask again.
         let Some(known) = service.filter(|service| service.identity.is_some()) else {
             return self.filter.fit(service);

@@ -4,9 +4,10 @@
 //! types of both ends.
 
 use super::listener::Listener;
-use super::{Order, Refusal, Stream, query};
+use super::{Order, Refusal, Stream, Unseen, query};
 use crate::attribution::services::Service;
 use crate::event::call::Call;
+use crate::event::point::Point;
 use crate::event::request::Request;
 use crate::sys::clock;
 
@@ -25,6 +26,8 @@ pub struct Tap {
     sample_shift: u32,
     /// Requests that never came here, in all.
     unseen: u64,
+    /// Points of captures that never came here, in all.
+    unseen_points: Unseen,
 }
 
 impl Tap {
@@ -71,6 +74,33 @@ impl Tap {
         }
     }
 
+    /// So many points of captures have never come here, in all.
+    pub const fn set_unseen_points(&mut self, total: Unseen) {
+        self.unseen_points = total;
+    }
+
+    /// Whether threads are to say what they do now.
+    #[must_use]
+    pub fn is_capturing(&self) -> bool {
+        let now_ns = clock::monotonic_ns();
+        self.listeners.iter().any(|listener| listener.is_capturing(now_ns))
+    }
+
+    /// Whether the threads of a service are among those.
+    pub fn captures(&mut self, index: u16, service: &Service) -> bool {
+        let now_ns = clock::monotonic_ns();
+        self.listeners
+            .iter_mut()
+            .any(|listener| listener.is_capturing(now_ns) && listener.means(index, service))
+    }
+
+    /// Shows a point to who captures.
+    pub fn point(&mut self, point: &Point, service: Option<&Service>) {
+        for listener in &mut self.listeners {
+            listener.point(point, service);
+        }
+    }
+
     /// Does what somebody at the other end asks for.
     pub fn follow(&mut self, order: Order) {
         match order {
@@ -81,7 +111,7 @@ impl Tap {
             }
             Order::Finish { id } => {
                 if let Some(listener) = self.listeners.iter_mut().find(|one| one.id() == id) {
-                    listener.finish(unix_offset_ns());
+                    listener.asked_to_finish(clock::monotonic_ns(), unix_offset_ns());
                 }
             }
         }
@@ -93,8 +123,14 @@ impl Tap {
         if self.listeners.len() >= MAX_LISTENERS {
             return Err(Refusal::Full { max: MAX_LISTENERS });
         }
+        if query.capture_ns > 0 && self.listeners.iter().any(Listener::has_capture) {
+            return Err(Refusal::Capturing);
+        }
         self.next_id += 1;
         let (mut listener, stream) = Listener::new(self.next_id, query)?;
+        if query.capture_ns > 0 {
+            listener.capture(query.capture_ns, clock::monotonic_ns(), self.unseen_points);
+        }
         if self.sample_shift > 0 {
             listener.tell_sampling(self.sample_shift);
         }
@@ -125,7 +161,11 @@ impl Tap {
             return;
         }
         let (now_ns, offset_ns) = (clock::monotonic_ns(), unix_offset_ns());
-        self.listeners.iter_mut().for_each(|listener| listener.expire(now_ns, offset_ns));
+        let unseen = self.unseen_points;
+        self.listeners.iter_mut().for_each(|listener| {
+            listener.expire(now_ns, offset_ns);
+            listener.tick_capture(now_ns, offset_ns, unseen);
+        });
         self.send();
     }
 

@@ -11,6 +11,9 @@
 //! ever waited for.
 
 #[cfg(feature = "agent")]
+mod capture;
+pub mod captured;
+#[cfg(feature = "agent")]
 mod channel;
 #[cfg(feature = "agent")]
 mod filter;
@@ -27,6 +30,8 @@ pub mod query;
 pub mod traced;
 mod wire;
 
+#[cfg(feature = "agent")]
+pub use capture::Unseen;
 #[cfg(feature = "agent")]
 pub use channel::{Order, Orders, Refusal, Stream, TapSource, channel};
 #[cfg(feature = "agent")]

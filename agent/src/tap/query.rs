@@ -21,8 +21,16 @@ pub struct Query {
     pub paths: bool,
     /// End after this many; 0: never.
     pub count: u64,
+    /// Capture what the threads of the targets do, for so long; 0: do not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub capture_ns: u64,
     /// Only of these workloads.
     pub targets: Targets,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 impl Query {

@@ -93,7 +93,7 @@ fn listen(tap: &mut Tap, query: Query) -> Stream {
 }
 
 /// What has been sent: requests and notices, in order.
-fn lines(stream: &mut Stream) -> (Vec<Traced<'static>>, Vec<Notice>) {
+pub(super) fn lines(stream: &mut Stream) -> (Vec<Traced<'static>>, Vec<Notice>) {
     let (mut requests, mut notices) = (Vec::new(), Vec::new());
     while let Ok(chunk) = stream.chunks.try_recv() {
         stream.queued_bytes.fetch_sub(chunk.len(), std::sync::atomic::Ordering::Relaxed);

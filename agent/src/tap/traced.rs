@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::captured::{Process, Row, Window};
 pub use super::wire::{Estimated, PartTimes, is_hostile, part_name};
 
 /// Text that is borrowed on the way out and owned on the way in.
@@ -112,6 +113,8 @@ pub struct Culprit<'a> {
 pub struct TracedCall<'a> {
     /// Address and port of the peer.
     pub peer: Text<'a>,
+    /// Address and port that it was made from.
+    pub local: Text<'a>,
     /// `http1`, `opaque`, `tls`.
     pub protocol: Text<'a>,
     /// Method; empty for turns, and then left out.
@@ -157,6 +160,15 @@ pub enum Notice {
         /// Of how many.
         one_in: u64,
     },
+    /// A process that is captured.
+    Process(Process),
+    /// What threads did that are captured.
+    Points {
+        /// In the order in which they were told.
+        rows: Vec<Row>,
+    },
+    /// The capture is over.
+    Captured(Window),
     /// The stream ends as it was asked to.
     End {
         /// Requests that were sent.

@@ -20,14 +20,21 @@ pub enum Dropped {
     QueueFullCall,
     /// The same, for changes of processes and cgroups.
     QueueFullChange,
+    /// The same, half full, for points of a capture.
+    QueueFullPoint,
     /// A request of a service that is not known (any more).
     UnknownService,
 }
 
 impl Dropped {
     /// Every reason.
-    pub const ALL: [Self; 4] =
-        [Self::QueueFull, Self::QueueFullCall, Self::QueueFullChange, Self::UnknownService];
+    pub const ALL: [Self; 5] = [
+        Self::QueueFull,
+        Self::QueueFullCall,
+        Self::QueueFullChange,
+        Self::QueueFullPoint,
+        Self::UnknownService,
+    ];
 
     /// The value of the `reason` label.
     #[must_use]
@@ -36,6 +43,7 @@ impl Dropped {
             Self::QueueFull => "queue_full_request",
             Self::QueueFullCall => "queue_full_call",
             Self::QueueFullChange => "queue_full_change",
+            Self::QueueFullPoint => "queue_full_point",
             Self::UnknownService => "unknown_service",
         }
     }
@@ -126,6 +134,7 @@ impl Own {
                 Event::Process(_) | Event::Cgroup(_) => {
                     self.count_dropped(Dropped::QueueFullChange, 1);
                 }
+                Event::Point(_) => self.count_dropped(Dropped::QueueFullPoint, 1),
             }
         }
     }

@@ -6,6 +6,7 @@
 //! It takes events in order, carries the attributor's decisions to the kernel,
 //! and makes snapshots when somebody asks.
 
+mod capture;
 mod clients;
 mod edges;
 mod own;
@@ -183,8 +184,9 @@ impl Worker {
                     self.parts.attributor.on_process(process);
                 }
                 Event::Cgroup(cgroup) => self.parts.attributor.on_cgroup(cgroup),
+                Event::Point(point) => self.take_point(point),
             }
-            if !matches!(event, Event::Request(_) | Event::Call(_)) {
+            if matches!(event, Event::Process(_) | Event::Cgroup(_)) {
                 self.apply_changes();
                 if self.parts.attributor.read_programs() {
                     self.apply_changes();
@@ -197,8 +199,10 @@ impl Worker {
     /// Does what somebody who traces asks for.
     pub fn follow(&mut self, order: Order) {
         self.tap.set_unseen(self.unseen());
+        self.tap.set_unseen_points(self.unseen_points());
         self.tap.follow(order);
         self.keep_paths();
+        self.keep_capture();
     }
 
     /// Whether somebody traces: [`Worker::tick_tap`] is to be called a few
@@ -214,7 +218,9 @@ impl Worker {
             return;
         }
         self.tap.set_unseen(self.unseen());
+        self.tap.set_unseen_points(self.unseen_points());
         self.flush_tap();
+        self.keep_capture();
     }
 
     fn flush_tap(&mut self) {

@@ -75,6 +75,8 @@ impl Worker {
     fn snapshot_process(&self, snapshot: &mut Snapshot) {
         let own = &self.parts.own;
         gauge(snapshot, &own_metrics::QUEUE_DEPTH, &[], own.queue_depth() as f64);
+        let is_capturing = self.parts.policies.is_capturing();
+        gauge(snapshot, &own_metrics::CAPTURING, &[], f64::from(u8::from(is_capturing)));
         let cpu = clock::process_cpu_ns() as f64 / 1e9;
         counter(snapshot, &own_metrics::CPU_SECONDS, &[], cpu);
         let resident = crate::host::process::resident_bytes() as f64;

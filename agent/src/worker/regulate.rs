@@ -81,6 +81,11 @@ impl Worker {
         });
         let used = self.meter.measure(clock::monotonic_ns(), clock::process_cpu_ns(), runs);
         let Some(used) = used else { return };
+        if self.parts.policies.is_capturing() {
+            // Somebody wants this, for a minute at most: to shed what is captured
+            // would spoil it, and requests are not to be sampled for it.
+            return;
+        }
         let can_shed =
             |lane| self.switches.is_wanted(lane) && can_switch(lane, self.parts.loaded.statuses());
         let sheddable = crate::aggregate::governor::Sheddable {

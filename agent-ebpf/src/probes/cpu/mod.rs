@@ -17,6 +17,7 @@ mod wakeup;
 
 use agent_common::counter::cpu::{OFF_CPU_REASONS, OffCpu};
 use agent_common::histogram::{CLASSIC_BUCKETS, RUNQUEUE_EDGES_NS, bucket_index, classic_index};
+use agent_common::record::point::OFF_NAP;
 use agent_common::stats::Loss;
 use agent_common::work::Off;
 
@@ -42,6 +43,12 @@ const RECEIVES: u8 = Off::Receive as u8 + 1;
 const SENDS: u8 = Off::Send as u8 + 1;
 /// See [`RECEIVES`].
 const CALLS: u8 = Off::Downstream as u8 + 1;
+
+/// A thread of Go's runtime naps. That is looked at while it is captured only,
+/// and counted for nothing.
+const NAPS: u8 = OFF_NAP + 1;
+/// It has napped, and is ready to run.
+const NAPPED: u8 = NAPS + 1;
 
 /// `TaskState::wait` of a thread whose time is charged to a reason.
 const fn charged_to(reason: OffCpu) -> u8 {

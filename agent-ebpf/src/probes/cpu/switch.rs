@@ -9,13 +9,13 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use super::{
-    CALLS, LOCKS_LATE, READY, RECEIVES, RUNS, SENDS, SLEEPS_LATE, THROTTLED, UNCOUNTED, begin,
-    charge, charge_runqueue, charged_to, length,
+    CALLS, LOCKS_LATE, NAPPED, NAPS, READY, RECEIVES, RUNS, SENDS, SLEEPS_LATE, THROTTLED,
+    UNCOUNTED, begin, charge, charge_runqueue, charged_to, length,
 };
 use crate::filter::{self, TaskState, WATCHED};
 use crate::kernel::arch::Registers;
 use crate::kernel::task::Task;
-use crate::{globals, stats, work};
+use crate::{capture, globals, stats, work};
 
 // match-proto: v5.2..: void sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next); v5.18..: (bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 #[btf_tracepoint(function = "sched_switch")]
@@ -66,8 +66,13 @@ fn leave(ctx: &BtfTracePointContext, prev: Task) -> u64 {
     }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    work::leave(prev, task_state, left_as != 0, now_ns);
+    if wait != NAPS {
+        work::leave(prev, task_state, left_as != 0, now_ns);
+    }
     begin(task_state, wait, now_ns);
+    if task_state.is_captured != 0 {
+        capture::left(prev, task_state, wait, now_ns);
+    }
     now_ns
 }
 
@@ -102,7 +107,7 @@ fn wait_of(prev: Task, task_state: &mut TaskState, left_as: u32) -> u8 {
         has_request: task_state.open_requests != 0,
     };
     if off_cpu::is_runtime_nap(&blocked) {
-        return RUNS;
+        return if task_state.is_captured != 0 { NAPS } else { RUNS };
     }
     if off_cpu::is_between_requests(&blocked) {
         task_state.open_requests = 0;
@@ -163,6 +168,11 @@ fn enter((next, prev): (Task, Task), task_state: &mut TaskState, now_ns: u64) {
     let Some(wait_ns) = length(task_state, now_ns) else {
         return;
     };
+    if wait >= NAPS {
+        task_state.line.in_ns = now_ns;
+        task_state.line.ready_ns = if wait == NAPPED { now_ns - wait_ns } else { now_ns };
+        return;
+    }
     let as_ready = if wait == THROTTLED { wait } else { READY };
     work::enter((next, prev), task_state, as_ready, wait_ns, now_ns);
     if wait == THROTTLED {

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::{READY, RUNS, THROTTLED, begin, charge, length};
+use super::{NAPPED, NAPS, READY, RUNS, THROTTLED, begin, charge, length};
 use crate::filter::{self, WATCHED};
 use crate::kernel::task::Task;
 use crate::stats;
@@ -31,6 +31,12 @@ fn wake(task: Task) {
     }
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
+    if state.wait >= NAPS {
+        if state.wait == NAPS {
+            begin(state, NAPPED, now_ns);
+        }
+        return;
+    }
     if let Some(blocked_ns) = length(state, now_ns) {
         charge(state.service, state.wait, blocked_ns);
         if state.line.open != 0 {

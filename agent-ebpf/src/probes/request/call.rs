@@ -18,7 +18,7 @@ use crate::kernel::arch::Registers;
 use crate::kernel::sock::Sock;
 use crate::kernel::task::Task;
 use crate::probes::tcp;
-use crate::{emit, scratch, stats, work};
+use crate::{capture, emit, scratch, stats, work};
 
 /// Bytes of a call's head, or of its reply's, that are looked at.
 const HEAD_BYTES: u64 = 64;
@@ -37,6 +37,7 @@ pub(super) fn send(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
     }
     let is_first = conn.phase == IDLE;
     work::look(task, state);
+    capture::socket(task, state, now_ns);
     let who = recv::who(task, state);
     if is_first {
         begin(conn, task, len);
@@ -128,6 +129,7 @@ pub(super) fn recv(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
     conn.bytes_in += result.cast_unsigned() as u64;
     conn.ready_ns = 0;
     work::look(task, state);
+    capture::socket(task, state, now_ns);
     work::work_replies(conn, state, u64::from(is_first), now_ns);
 }
 

@@ -15,7 +15,7 @@ use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::maps::CONTROL;
 use crate::probes::tcp;
-use crate::{connections, scratch, stats, work};
+use crate::{capture, connections, scratch, stats, work};
 
 /// `MSG_PEEK | MSG_ERRQUEUE`: reads that take nothing.
 const NOT_A_READ: i32 = 0x2 | 0x2000;
@@ -57,6 +57,7 @@ fn recv(ctx: &BtfTracePointContext) {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     conn.accepted_ns = tcp::accept_wait::at_io(sk, conn, now_ns);
     work::look(task, state);
+    capture::socket(task, state, now_ns);
     let mut who = who(task, state);
     if result <= 0 {
         let action = if result == 0 { conn.on_recv_eof(&who) } else { conn.on_recv_again(&who) };

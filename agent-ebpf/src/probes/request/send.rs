@@ -11,7 +11,7 @@ use crate::kernel::arch::Registers;
 use crate::kernel::sock::{self, Sock};
 use crate::kernel::task::Task;
 use crate::probes::tcp;
-use crate::{connections, filter, scratch, stats, work};
+use crate::{capture, connections, filter, scratch, stats, work};
 
 /// Bytes of a response's head that are looked at, at most.
 const RESPONSE_BYTES: u64 = 64;
@@ -47,6 +47,7 @@ fn send(ctx: &BtfTracePointContext) {
         return;
     }
     work::look(task, state);
+    capture::socket(task, state, now_ns);
     tcp::accept_wait::at_io(sk, conn, now_ns);
     let len = result.cast_unsigned() as u64;
     let Some(mut room) = scratch::take(len) else {

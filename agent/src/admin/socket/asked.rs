@@ -32,13 +32,22 @@ impl Request {
         match (request.verb.as_str(), request.query) {
             ("workloads", None) => {}
             ("trace", query) if request.interval_ms.is_none() => {
-                return Ok(Asked::Trace(query.unwrap_or_default()));
+                let query = query.unwrap_or_default();
+                if query.capture_ns > 0 {
+                    return Err("`capture_ns` is for the verb `capture`".to_owned());
+                }
+                return Ok(Asked::Trace(query));
             }
-            ("workloads" | "trace", _) => {
-                return Err("`workloads` takes an `interval_ms`, `trace` a `query`".to_owned());
+            ("capture", Some(query)) if request.interval_ms.is_none() && query.capture_ns > 0 => {
+                return Ok(Asked::Trace(query));
+            }
+            ("workloads" | "trace" | "capture", _) => {
+                let text = "`workloads` takes an `interval_ms`, `trace` a `query`, `capture` one \
+                            with a `capture_ns`";
+                return Err(text.to_owned());
             }
             (verb, _) => {
-                let known = "this agent knows the verbs `workloads` and `trace`";
+                let known = "this agent knows the verbs `workloads`, `trace` and `capture`";
                 return Err(format!("{known}, not {verb:?}"));
             }
         }

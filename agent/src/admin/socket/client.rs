@@ -126,14 +126,16 @@ impl Client {
         Ok(writer.flush().await?)
     }
 
-    /// Asks for requests as they finish, and waits until the agent says that
+    /// Asks for requests as they finish, or for a capture, and waits until the agent says that
     /// they are watched for.
     ///
     /// # Errors
     ///
     /// If the connection breaks, or the agent refuses.
     pub async fn trace(&mut self, query: Query) -> Result<(), Error> {
-        self.ask(&Request::trace(query)).await?;
+        let request =
+            if query.capture_ns > 0 { Request::capture(query) } else { Request::trace(query) };
+        self.ask(&request).await?;
         let line = self.line().await?;
         match serde_json::from_slice(&line) {
             Ok(Notice::Begin) => Ok(()),

@@ -7,6 +7,8 @@
 //! < {"version":1,"workloads":{...}}        one now, one each second
 //! > {"version":1,"verb":"trace","query":{"slower_ns":50000000}}
 //! < {"notice":"begin"}                     then a line for each request
+//! > {"version":1,"verb":"capture","query":{"capture_ns":5000000000}}
+//! < {"notice":"begin"}                     then the same, and lines of points
 //! < {"version":1,"error":"..."}            refused: the connection ends
 //! ```
 //!
@@ -75,6 +77,12 @@ impl Request {
     pub fn trace(query: Query) -> Self {
         let query = Some(Box::new(query));
         Self { version: VERSION, verb: "trace".to_owned(), interval_ms: None, query }
+    }
+
+    /// What threads do for a time, with requests as they finish.
+    #[must_use]
+    pub fn capture(query: Query) -> Self {
+        Self { verb: "capture".to_owned(), ..Self::trace(query) }
     }
 
     /// As it is sent, the line feed included.

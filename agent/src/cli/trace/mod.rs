@@ -13,11 +13,11 @@ mod evidence;
 mod paint;
 pub(super) mod printer;
 #[cfg(feature = "agent")]
-mod run;
+pub(super) mod run;
 #[cfg(test)]
 mod sample;
 mod table;
-mod text;
+pub(super) mod text;
 mod waterfall;
 
 use std::time::Duration;
@@ -81,6 +81,7 @@ impl Options {
             path: self.path.clone(),
             paths,
             count: self.count.unwrap_or_default(),
+            capture_ns: 0,
             targets,
         }
     }

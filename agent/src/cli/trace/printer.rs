@@ -124,7 +124,11 @@ impl Printer {
 
     fn take(&mut self, notice: &Notice) {
         match *notice {
-            Notice::Begin | Notice::Unknown => {}
+            Notice::Begin
+            | Notice::Unknown
+            | Notice::Process(_)
+            | Notice::Points { .. }
+            | Notice::Captured(_) => {}
             Notice::Unseen { requests } => self.unseen += requests,
             Notice::Dropped { requests } => {
                 self.untold += requests;

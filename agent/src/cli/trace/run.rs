@@ -84,7 +84,7 @@ async fn trace(
 }
 
 /// What is meant, in words; of workloads that are named there must be one.
-fn meant(
+pub(in crate::cli) fn meant(
     sample: &Workloads,
     selection: &Selection,
     named: (&Config, &PodTargets),
@@ -179,7 +179,7 @@ async fn next(
     Ok(true)
 }
 
-async fn in_time<T>(
+pub(in crate::cli) async fn in_time<T>(
     answer: impl Future<Output = Result<T, wire::Error>>,
 ) -> Result<T, client::Error> {
     match tokio::time::timeout(ANSWER_WAIT, answer).await {

@@ -6,7 +6,7 @@ use super::super::top::units;
 use crate::tap::traced::{Traced, is_hostile};
 
 /// The text with everything visible that could do something to a terminal.
-pub(super) fn safe(text: &str) -> String {
+pub(in crate::cli) fn safe(text: &str) -> String {
     if !text.contains(is_hostile) {
         return text.to_owned();
     }
@@ -35,7 +35,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
 }
 
 /// A duration in three digits and a unit: `12.1ms`.
-pub(super) fn duration(ns: u64) -> String {
+pub(in crate::cli) fn duration(ns: u64) -> String {
     units::duration(ns as f64 / 1e9)
 }
 
