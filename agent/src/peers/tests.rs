@@ -5,13 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
 use super::client::{self, Place};
+use super::directory::Directory;
 use super::server::{State, Touch};
 use super::wire::{MAX_ASKED, Question};
 use crate::admin::server::{Limits, serve_with};
+use crate::attribution::peers::Peers;
+use crate::event::edge::Remote;
 use crate::event::holder::{Holder, HolderKind, HolderUpdate};
 use crate::event::peer::{Changed, PeersTold, PeersWanted};
 use crate::sys::clock;
@@ -271,4 +276,68 @@ fn what_is_no_question_is_refused_and_counted() {
             assert_eq!(ask(method, path, body).await, status, "{method} {path}");
         }
     });
+}
+
+/// What an agent has counted on an address and not named yet: by whom it was.
+type Counted = Vec<&'static str>;
+
+/// An address that pods have one after another; the API server is told of their
+/// ends when they begin to end, and of their beginnings some seconds late.
+/// Once a second whoever has it is counted, by an agent that asks now and then.
+fn nobody_is_named_wrongly(steps: &[(usize, u64, u64, bool)]) -> Result<(), TestCaseError> {
+    const SECOND: u64 = 1_000_000_000;
+    const NAMES: [&str; 3] = ["deployment/a", "deployment/b", "deployment/c"];
+    let (mut directory, mut peers) = (Directory::default(), Peers::default());
+    peers.expect_answers(0);
+    let (at, mut now_s, mut heard) = (address(1), 0u64, None);
+    let mut pending: Counted = Vec::new();
+    let mut told: Vec<(u64, HolderUpdate)> = Vec::new();
+    let settle = |peers: &mut Peers, pending: &mut Counted, now_ns, is_confirmed| {
+        let peer = peers.name(Remote::Address(at), now_ns, is_confirmed);
+        let Some(peer) = peer.filter(|_| !pending.is_empty()) else { return Ok(()) };
+        for owner in pending.drain(..) {
+            let name = &*peer.name.workload;
+            prop_assert!(name.is_empty() || name == owner, "{owner} is counted as {name}");
+        }
+        Ok(())
+    };
+    for (uid, (name, seconds, late_s, asks)) in (1u128..).zip(steps) {
+        let name = NAMES[*name];
+        told.push((now_s + late_s, pod(uid, name, &[at])));
+        for second in 0..=*seconds {
+            if second == *seconds {
+                // It begins to end, and has the address for this second still.
+                told.push((now_s, pod(uid, name, &[])));
+                told.retain(|(_, update)| *update != pod(uid, name, &[at]));
+            }
+            pending.push(name);
+            let now_ns = now_s * SECOND;
+            let (now, later): (Vec<_>, Vec<_>) =
+                told.into_iter().partition(|(when, _)| *when <= now_s);
+            told = later;
+            now.into_iter().for_each(|(_, update)| directory.update(update, now_ns));
+            settle(&mut peers, &mut pending, now_ns, false)?;
+            if now_s % 5 == 0 && *asks {
+                let _ = peers.wanted(now_ns, 10 * SECOND);
+                let changed = heard.and_then(|revision| directory.changed_since(revision, 9));
+                heard = Some(directory.revision());
+                let changed = changed.map_or(Changed::All, Changed::These);
+                let found = vec![(at, directory.find(at, now_ns))];
+                peers.take(&PeersTold { zone: "".into(), changed, found }, now_ns);
+                settle(&mut peers, &mut pending, now_ns, true)?;
+                peers.settle();
+            }
+            now_s += 1;
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn an_address_that_is_used_again_gives_nobody_the_counts_of_another(
+        steps in prop::collection::vec((0usize..3, 0u64..60, 1u64..4, prop::bool::weighted(0.8)), 1..40),
+    ) {
+        nobody_is_named_wrongly(&steps)?;
+    }
 }
