@@ -104,14 +104,17 @@ impl Asked {
                 Some(_) => NAMED_NS,
                 None => NOBODY_NS,
             });
+            if found.until_ns <= now_ns {
+                return false;
+            }
             let is_used = found.used_ns > asked_ns;
             let ends_soon = found.until_ns <= now_ns.saturating_add(soon_ns);
             if is_used && ends_soon && unknown.len() < MAX_WANTED {
                 unknown.push(*address);
-            } else if found.name.is_some() && found.until_ns > now_ns {
+            } else if found.name.is_some() {
                 known.push(*address);
             }
-            found.until_ns > now_ns
+            true
         });
         PeersWanted { unknown, known }
     }

@@ -118,11 +118,11 @@ fn a_name_from_elsewhere_is_given_to_what_was_counted_before_it_was_told() {
 
 #[test]
 fn the_zone_tells_the_distance() {
-    let mut peers = table();
-    peers.expect_answers(0);
     for (own, theirs, distance) in
         [("a", "a", "zone"), ("a", "b", "cross_zone"), ("", "b", "unknown"), ("a", "", "unknown")]
     {
+        let mut peers = table();
+        peers.expect_answers(0);
         let answer = told(own, Changed::All, &[("10.244.2.3", Some(named("", "node/c", theirs)))]);
         let wanted = format!("|node/c|{theirs}|{distance}");
         assert_eq!(taken(&mut peers, &answer, "10.244.2.3", 1), wanted);

@@ -4,7 +4,7 @@
 //! Separate from the pictures, of workloads and of edges: here are streams that
 //! come and go.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};

@@ -258,13 +258,15 @@ impl Directory {
 
     /// Does something to an address, and notes it if its name is another now.
     fn renamed(&mut self, address: IpAddr, now_ns: u64, change: impl FnOnce(&mut Self)) {
-        let before = self.name(address);
+        let (before, was_held) = (self.name(address), self.by_address.contains_key(&address));
         change(self);
         if self.name(address) == before {
             return;
         }
         self.changes.push(address);
-        let Some(before) = before else { return };
+        if !was_held {
+            return;
+        }
         while self.leaving.len() >= MAX_LEFT {
             let Some((until_ns, first)) = self.leaving.pop_front() else { break };
             if self.left.get(&first).is_some_and(|left| left.until_ns <= until_ns) {
@@ -272,10 +274,11 @@ impl Directory {
             }
         }
         let until_ns = now_ns.saturating_add(QUARANTINE_NS);
-        // Whoever comes after two within that time is not told from the second.
+        // Whoever comes after two within that time is not told from the second, nor
+        // is who stays of two that had it together.
         let name = match self.left.get(&address).filter(|left| left.until_ns > now_ns) {
-            Some(left) if left.name.as_ref() != Some(&before) => None,
-            _ => Some(before),
+            Some(left) if left.name != before => None,
+            _ => before,
         };
         self.left.insert(address, Left { name, until_ns });
         self.leaving.push_back((until_ns, address));
