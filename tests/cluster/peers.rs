@@ -230,8 +230,8 @@ impl Loss {
         let loss = Self { network: network_of(&to.node) };
         let (table, from, to) = (Self::TABLE, &from.ip, &to.ip);
         let rules = format!(
-            "table ip {table} {{ chain lose {{ type filter hook forward priority 0; \
-             ip saddr {from} ip daddr {to} numgen random mod 50 == 0 drop; }} }}"
+            "table ip {table} {{\nchain lose {{\ntype filter hook forward priority 0;\n\
+             ip saddr {from} ip daddr {to} numgen random mod 50 == 0 drop\n}}\n}}\n"
         );
         process::run(loss.inside("nft").arg(rules)).unwrap();
         loss
