@@ -27,8 +27,10 @@ const PAGE: u32 = 500;
 /// How long a list may say nothing between two objects, the longest pause after
 /// an error with it.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
-/// When a watch ends by itself, to begin again where it ended.
-const WATCH_SECONDS: u32 = 240;
+/// When a watch ends by itself, to begin again where it ended: so often that a
+/// connection that died unnoticed shows, whether the API server has a word for
+/// silent watches or not. Two replicas cost it a watch every ten seconds.
+const WATCH_SECONDS: u32 = 60;
 /// How often the API server is asked whether it is there, and how long it may
 /// take.
 const PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));

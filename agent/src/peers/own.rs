@@ -15,8 +15,7 @@ use crate::sys::clock;
 use crate::telemetry::Own;
 use crate::telemetry::metadata::{MetadataError, MetadataState};
 
-/// For how long a watch may be silent: the API server has a word for it once a
-/// minute.
+/// For how long a watch may be silent: it begins again once a minute.
 const MAX_SILENCE_NS: u64 = 90_000_000_000;
 /// For how long it may be interrupted.
 const MAX_BREAK_NS: u64 = 10_000_000_000;
