@@ -8,6 +8,7 @@
 //! probes/runqueue --add--> COUNTERS (arrays)   | source::counters --------+-> worker -> snapshot -> export -> admin
 //! every program   --count-> PROBE_STATS        | source::stats -----------+   (attribution, aggregate)
 //! API server      --tells-> pods               | cluster -----------------+
+//! strata peers    --tells-> peers              | peers::client -----------+
 //!                   <- verdicts - POLICIES     | load::policies <-------------+-> tap -> admin::socket
 //! ```
 //!
@@ -47,6 +48,8 @@ pub mod decode;
 pub mod export;
 #[cfg(feature = "agent")]
 pub mod load;
+#[cfg(feature = "kubernetes")]
+pub mod peers;
 #[cfg(feature = "agent")]
 pub mod source;
 #[cfg(feature = "agent")]

@@ -16,6 +16,8 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::ConfigPrintDefault => cli::config::print_default(&mut Stdout::lock()),
         Command::Agent { config, sources } => Ok(agent::app::run(&config, sources)?),
+        #[cfg(feature = "kubernetes")]
+        Command::Peers { config } => Ok(agent::app::peers::serve(&config)?),
         Command::Check { config, format } => cli::check::run(&config, format, &mut Stdout::lock()),
         Command::Top { config, once: true, format, interval, pods } => {
             cli::top::once(&config, &pods, interval, format, &mut Stdout::lock())

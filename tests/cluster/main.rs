@@ -23,6 +23,8 @@ mod kubectl;
 mod lifecycle;
 /// Pods of every kind under load: names, counts, nodes.
 mod names;
+/// Peers on other nodes, by their names.
+mod peers;
 /// Agents that are replaced under load.
 mod restart;
 /// A node of an API server with thousands of pods.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tests::require;
 
 use crate::rendered::{
-    HELM, KUBECTL, SETS, VALIDATE, chart, kustomized, objects, only, tool, values,
+    HELM, KUBECTL, SETS, VALIDATE, chart, kustomized, objects, only, only_of_peers, tool, values,
 };
 
 /// The oldest release that the chart admits and still has schemas, and the newest.
@@ -59,9 +59,26 @@ fn the_chart_installs_by_default_what_the_manifests_do() {
         ("ClusterRoleBinding", "/subjects"),
         ("ClusterRoleBinding", "/roleRef"),
         ("NetworkPolicy", "/spec/ingress"),
-        ("NetworkPolicy", "/spec/egress"),
+        // To whom names are asked of is told by a label more in the chart.
+        ("NetworkPolicy", "/spec/egress/0"),
+        ("NetworkPolicy", "/spec/egress/1/ports"),
     ] {
         assert_same(kind, path, &only(&chart, kind), &only(&base, kind));
+    }
+    for (kind, path) in [
+        ("Deployment", "/spec/replicas"),
+        ("Deployment", "/spec/template/spec/containers"),
+        ("Deployment", "/spec/template/spec/securityContext"),
+        ("Deployment", "/spec/template/spec/serviceAccountName"),
+        ("ClusterRole", "/rules"),
+        ("ClusterRoleBinding", "/subjects"),
+        ("Service", "/spec/ports"),
+        ("PodDisruptionBudget", "/spec/maxUnavailable"),
+        ("NetworkPolicy", "/spec/egress"),
+        ("NetworkPolicy", "/spec/ingress/0/ports"),
+    ] {
+        let (chart, base) = (only_of_peers(&chart, kind), only_of_peers(&base, kind));
+        assert_same(kind, path, &chart, &base);
     }
     let config = |yaml: &str| -> Value {
         let map = only(yaml, "ConfigMap");

@@ -89,10 +89,21 @@ pub(crate) fn without_dashboards(yaml: &str) -> String {
     kept
 }
 
-/// The one object of a kind.
+/// The one object of a kind that is the agents', not that of who names peers.
 pub(crate) fn only(yaml: &str, kind: &str) -> Value {
+    one(yaml, kind, |name| !name.ends_with("-peers"))
+}
+
+/// The one object of a kind that belongs to who names peers.
+pub(crate) fn only_of_peers(yaml: &str, kind: &str) -> Value {
+    one(yaml, kind, |name| name.ends_with("-peers"))
+}
+
+fn one(yaml: &str, kind: &str, is_meant: impl Fn(&str) -> bool) -> Value {
     let mut found = objects(yaml);
-    found.retain(|object| object["kind"] == kind);
+    found.retain(|object| {
+        object["kind"] == kind && is_meant(object["metadata"]["name"].as_str().unwrap())
+    });
     assert_eq!(found.len(), 1, "{kind} in\n{yaml}");
     found.remove(0)
 }

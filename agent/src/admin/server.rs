@@ -5,7 +5,9 @@
 //! be able to keep Prometheus out for long.
 
 use super::{AdminState, answer};
-use hyper::{server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use tokio::{
@@ -49,17 +51,34 @@ const MAX_HEAD_BYTES: usize = 8192;
 /// and would again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `listener` until `shutdown` is ready, then lets answers that are under
-/// way finish within the grace of `limits`.
-///
-/// Connections are tasks of a set that this function owns: it starts each, and
-/// none outlives it. Needs a runtime with time enabled.
+/// Serves the agent's endpoints; see [`serve_with`].
 pub async fn serve(
     listener: TcpListener,
     state: Arc<AdminState>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
+    let answer = move |request: Request<Incoming>| {
+        let state = Arc::clone(&state);
+        async move { answer(&request, &state).await }
+    };
+    serve_with(listener, answer, limits, shutdown).await;
+}
+
+/// Serves `listener` until `shutdown` is ready, then lets answers that are under
+/// way finish within the grace of `limits`.
+///
+/// Connections are tasks of a set that this function owns: it starts each, and
+/// none outlives it. Needs a runtime with time enabled.
+pub async fn serve_with<A, F>(
+    listener: TcpListener,
+    answer: A,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let mut shutdown = pin!(shutdown);
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
@@ -72,7 +91,7 @@ pub async fn serve(
                     // Those that have ended hold no place.
                     while connections.try_join_next().is_some() {}
                     if connections.len() < limits.connections {
-                        connections.spawn(connection(stream, Arc::clone(&state), limits, stopped.clone()));
+                        connections.spawn(connection(stream, answer.clone(), limits, stopped.clone()));
                     } else {
                         tracing::debug!(%peer, "too many connections; closed a new one");
                     }
@@ -92,15 +111,18 @@ pub async fn serve(
     let _ = timeout(limits.grace, all_ended).await;
 }
 
-async fn connection(
+async fn connection<A, F>(
     stream: TcpStream,
-    state: Arc<AdminState>,
+    answer: A,
     limits: Limits,
     mut stopped: watch::Receiver<()>,
-) {
-    let service = service_fn(|request| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(&request, &state).await) }
+) where
+    A: Fn(Request<Incoming>) -> F + Send,
+    F: Future<Output = Response<Full<Bytes>>> + Send,
+{
+    let service = service_fn(move |request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut connection = pin!(
         http1::Builder::new()

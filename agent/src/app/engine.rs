@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::{Error, load_options, names, traces};
+use super::peers::Asking;
+use super::{Error, load_options, names, peers, traces};
 use crate::admin::readiness::Readiness;
 use crate::admin::socket::server::Sources;
 use crate::aggregate::channel::{
@@ -20,6 +22,7 @@ use crate::attribution::procfs::ProcRoot;
 use crate::config::{Config, Headers, Reload};
 use crate::decode::decode;
 use crate::event::Event;
+use crate::event::peer::{PeersTold, PeersWanted};
 use crate::event::pod::PodUpdate;
 use crate::export::json::Feed;
 use crate::load;
@@ -65,6 +68,18 @@ pub(super) enum Input {
         expect(dead_code, reason = "without the feature nobody asks it")
     )]
     Pods(PodUpdate),
+    /// Somebody can ask about peers on other nodes.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "without the feature nobody asks")
+    )]
+    PeersWanted(oneshot::Sender<PeersWanted>),
+    /// What was told of them.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "without the feature nobody asks")
+    )]
+    PeersTold(PeersTold),
     /// Another configuration, and what of it is to be taken up.
     Configured(Box<Config>, Reload),
     /// Everything that was in the ring when a snapshot was asked for has been
@@ -78,6 +93,8 @@ struct Asked {
     publisher: SnapshotPublisher,
     /// Requests as they finish.
     orders: Orders,
+    /// Who asks about peers, before a snapshot.
+    prompt: Arc<Notify>,
 }
 
 /// See the module.
@@ -95,6 +112,7 @@ pub(super) struct Engine {
     /// Labels that pods are told with.
     pub(super) labels: names::LabelKeys,
     naming: Option<JoinHandle<()>>,
+    asking: Option<JoinHandle<()>>,
     sending: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     work: JoinHandle<()>,
@@ -132,6 +150,7 @@ impl Engine {
             traces::begin(config, headers, &mut worker, &own, stopping.clone())
         });
         let (labels, naming) = names::ask(config, &own, &events);
+        let asking = peers::ask(config, &mut worker, &own, &events);
         let interval = config.drain.interval;
         let wake_ups = ring.wake_ups().and_then(Readable::new).map_err(Error::Runtime)?;
         let reader = tokio::task::spawn_local(read(
@@ -146,7 +165,7 @@ impl Engine {
             worker,
             inputs,
             ask_drain,
-            Asked { publisher, orders },
+            Asked { publisher, orders, prompt: asking.prompter() },
             readiness.clone(),
             starts,
             stopping,
@@ -159,6 +178,7 @@ impl Engine {
             own,
             labels,
             naming,
+            asking: asking.task,
             sending,
             stop,
             work,
@@ -176,8 +196,8 @@ impl Engine {
     pub(super) async fn stop(self) {
         self.readiness.set_stopping();
         let _ = self.stop.send(true);
-        if let Some(naming) = self.naming {
-            naming.abort();
+        for task in [self.naming, self.asking].into_iter().flatten() {
+            task.abort();
         }
         drop(self.inputs);
         let _ = self.work.await;
@@ -298,12 +318,15 @@ async fn work(
     mut starts: Option<Starts>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Asked { mut publisher, mut orders } = asked;
+    let Asked { mut publisher, mut orders, prompt } = asked;
     let mut tick = tokio::time::interval(SWEEP_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tap_tick = tokio::time::interval(TAP_INTERVAL);
     tap_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pending: Option<SnapshotRequest> = None;
+    // What is drained is not shown before peers have been asked about.
+    let mut is_drained = false;
+    let mut peers_until: Option<Instant> = None;
     let mut sweeps = 0u32;
     loop {
         tokio::select! {
@@ -312,15 +335,22 @@ async fn work(
                 Some(Input::Events(mut events)) => worker.take(&mut events),
                 Some(Input::Pods(update)) => worker.take_pods(update),
                 Some(Input::Configured(config, reload)) => worker.configure(&config, &reload),
-                Some(Input::Drained) => {
-                    publisher.publish(Arc::new(worker.snapshot()), pending.take());
-                    readiness.set_first_sweep_done();
+                Some(Input::PeersWanted(answer)) => {
+                    // An error: who asked has ended.
+                    let _ = answer.send(worker.wanted_peers());
                 }
+                Some(Input::PeersTold(told)) => {
+                    worker.take_peers(&told);
+                    peers_until = None;
+                }
+                Some(Input::Drained) => is_drained = true,
                 None => return,
             },
+            () = until(peers_until), if peers_until.is_some() => peers_until = None,
             request = publisher.asked(), if pending.is_none() => {
                 pending = Some(request);
                 worker.sweep();
+                peers_until = Asking::prompt(&prompt, &worker);
                 let _ = ask_drain.try_send(());
             }
             order = orders.next() => worker.follow(order),
@@ -351,6 +381,11 @@ async fn work(
             }
             _ = stopping.changed() => break,
         }
+        if is_drained && peers_until.is_none() {
+            is_drained = false;
+            publisher.publish(Arc::new(worker.snapshot()), pending.take());
+            readiness.set_first_sweep_done();
+        }
     }
     // The last words: detach, drain, publish.
     worker.detach();
@@ -358,7 +393,10 @@ async fn work(
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Events(mut events) => worker.take(&mut events),
-            Input::Configured(..) | Input::Pods(_) => {}
+            Input::Configured(..)
+            | Input::Pods(_)
+            | Input::PeersWanted(_)
+            | Input::PeersTold(_) => {}
             Input::Drained => break,
         }
     }
@@ -367,4 +405,11 @@ async fn work(
         starts.stop();
     }
     publisher.publish(Arc::new(worker.snapshot()), pending.take());
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }

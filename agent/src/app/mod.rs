@@ -8,6 +8,7 @@ pub mod client;
 mod engine;
 pub mod examine;
 mod names;
+pub mod peers;
 mod traces;
 
 use std::sync::Arc;

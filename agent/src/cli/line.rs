@@ -22,6 +22,12 @@ pub enum Command {
         /// Where that comes from, to load it again when the file changes.
         sources: Sources,
     },
+    /// Name peers for the agents of a cluster.
+    #[cfg(feature = "kubernetes")]
+    Peers {
+        /// Where to listen, and how the API server is reached.
+        config: Config,
+    },
     /// Say what works on this node.
     Check {
         /// What the agent would be told.
@@ -167,6 +173,9 @@ enum Verb {
         #[command(flatten)]
         pods: PodTargets,
     },
+    /// Watch the cluster, and name peers for the agents of its nodes
+    #[cfg(feature = "kubernetes")]
+    Peers(Configured),
     /// Connect stdin and stdout with the agent's socket, for `kubectl strata`
     #[command(hide = true)]
     Relay(Configured),
@@ -240,6 +249,8 @@ pub fn parse(
         Verb::Capture { configured, options, pods } => {
             Command::Capture { config: sources(configured).load()?.config, options, pods }
         }
+        #[cfg(feature = "kubernetes")]
+        Verb::Peers(configured) => Command::Peers { config: sources(configured).load()?.config },
         Verb::Relay(configured) => Command::Relay { config: sources(configured).load()?.config },
         Verb::Metrics { output } => Command::Metrics { format: output.output },
         Verb::Config(ConfigVerb::Check { configured, output }) => Command::ConfigCheck {

@@ -21,9 +21,12 @@ mod object;
 mod pauses;
 // Lists, then watches, for ever.
 mod watch;
+// The same for a whole cluster, in fewer words.
+mod wide;
 
 pub use connect::{Error, Place, connect};
 pub use watch::{count, run};
+pub use wide::watch_all;
 
 #[cfg(test)]
 mod tests;

@@ -128,6 +128,9 @@ pub struct Kubernetes {
 pub struct Addresses {
     /// Networks outside of the cluster that have names.
     pub names: Vec<Network>,
+    /// URL of `strata peers`, who names peers on other nodes; `None`: nobody
+    /// does.
+    pub peers: Option<String>,
 }
 
 /// Where requests go as spans, and which.

@@ -11,7 +11,7 @@ use agent_common::limits::MAX_IGNORED_PATHS;
 use super::key::{Key, Many, One, Topic};
 use super::value::{
     AbsolutePath, Address, BytesIn, Choice, DurationIn, Flag, GlobText, HttpUrl, Maybe, Name,
-    NetworkText, NodeName, RequestPath, RoutePattern, SelectorText, Share, Whole,
+    NetworkText, NodeName, PlainUrl, RequestPath, RoutePattern, SelectorText, Share, Whole,
 };
 use super::{Compression, Config, Detail, LogFormat, LogLevel, TraceProtocol};
 
@@ -156,6 +156,9 @@ pub static KEYS: &[Key] = &[
         many!(NetworkText, MAX_SELECTED, ',', network.names),
         "Names of networks outside of the cluster, for the peers of edges; the narrowest that has an address gives its name.")
         .live(),
+    Key::new("network.peers",
+        one!(Maybe { of: PlainUrl, empty: "no names of peers on other nodes" }, network.peers),
+        "URL of `strata peers`, which names pods of other nodes, Services and nodes, such as `http://strata-peers.strata.svc:9465`."),
     Key::new("traces.endpoint",
         one!(Maybe { of: HttpUrl, empty: "no spans" }, traces.endpoint),
         "URL of an OTLP endpoint, to which requests are sent as spans; without a path it gets `/v1/traces`, and gRPC takes no path. Also `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and `OTEL_EXPORTER_OTLP_ENDPOINT`, by the rules of OpenTelemetry; headers come from `OTEL_EXPORTER_OTLP_HEADERS` alone."),

@@ -20,6 +20,7 @@ fn other(key: &Key) -> Vec<&'static str> {
         }
         "kubernetes.node_name" => vec!["node-1.eu"],
         "network.names" => vec!["10.0.0.0/8=corp", "fd00::/8=lab"],
+        "network.peers" => vec!["http://strata-peers.strata.svc:9465"],
         "socket_group" => vec!["monitoring"],
         "watch.pids" | "watch.ports" => vec!["1", "8080"],
         "watch.comms" => vec!["node server", "nginx"],

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod cgroup;
 pub mod edge;
+pub mod holder;
 pub mod ids;
 pub mod malformed;
 pub mod owner;

@@ -2,8 +2,8 @@
 //! them.
 //!
 //! Separate from [`super::pod`], which is about this node's own pods. This is
-//! the seam for whoever looks names up: it sends [`PeerUpdate`]s to the worker,
-//! which keeps them for as long as they say.
+//! the seam for whoever looks names up: the worker says which it wants
+//! ([`PeersWanted`]), and takes what was told ([`PeersTold`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,19 +19,33 @@ pub struct PeerName {
     pub zone: Arc<str>,
 }
 
+/// What the worker wants to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeersWanted {
+    /// Addresses that nothing is known about, or not for much longer.
+    pub unknown: Vec<IpAddr>,
+    /// Addresses whose names are in use: to be asked for again if it cannot be
+    /// said what has changed since.
+    pub known: Vec<IpAddr>,
+}
+
+/// Which of the names told before hold no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Those of these addresses; all others still hold.
+    These(Vec<IpAddr>),
+    /// All that are not told again.
+    All,
+}
+
 /// What was found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerUpdate {
-    /// The zone of this node.
-    OwnZone(Arc<str>),
-    /// Who has an address, `None` for nobody that is known, and until when that
-    /// holds, `CLOCK_MONOTONIC` nanoseconds. A wrong name is worse than none.
-    Found {
-        /// The address.
-        address: IpAddr,
-        /// Whose it is.
-        name: Option<PeerName>,
-        /// When it is to be forgotten.
-        until_ns: u64,
-    },
+pub struct PeersTold {
+    /// The zone of this node; empty if it has none.
+    pub zone: Arc<str>,
+    /// What holds no longer.
+    pub changed: Changed,
+    /// Who has which address; `None`: nobody that is known. A wrong name is
+    /// worse than none.
+    pub found: Vec<(IpAddr, Option<PeerName>)>,
 }

@@ -390,6 +390,42 @@ pub static TRACE_QUEUE_BYTES: Metric = own(
     "Memory of requests that wait for the endpoint of spans; at most 8 MiB.",
 );
 
+/// Whether peers elsewhere have names.
+pub static PEER_ASKS: Metric = own(
+    "strata_agent_peer_asks",
+    "",
+    Counter,
+    &["result"],
+    "Rounds of questions about peers on other nodes, by result.",
+);
+
+/// What is asked.
+pub static PEER_LOOKUPS: Metric = own(
+    "strata_agent_peer_lookups",
+    "",
+    Counter,
+    &["result"],
+    "Addresses that were asked about, by whether they have a name.",
+);
+
+/// What is known.
+pub static PEER_ADDRESSES: Metric = own(
+    "strata_agent_peer_addresses",
+    "",
+    Gauge,
+    &[],
+    "Addresses of peers on other nodes that are known, at most 4096, those that are nobody's included.",
+);
+
+/// What there was no room for.
+pub static PEER_LEFT_OUT: Metric = own(
+    "strata_agent_peer_left_out",
+    "",
+    Counter,
+    &[],
+    "Times that an address was not asked about because too many waited.",
+);
+
 /// Every metric of this file, in the order of the reference.
 pub const ALL: &[&Metric] = &[
     &LANE_STATE,
@@ -427,6 +463,10 @@ pub const ALL: &[&Metric] = &[
     &METADATA_REQUESTS,
     &PODS_UNSELECTED,
     &POD_CONTAINERS,
+    &PEER_ASKS,
+    &PEER_LOOKUPS,
+    &PEER_ADDRESSES,
+    &PEER_LEFT_OUT,
     &TRACE_DECISIONS,
     &TRACE_PARENTS,
     &TRACE_REQUESTS,

@@ -60,14 +60,17 @@ pub const ALL: &[Label] = &[
     label("peer_namespace", "Kubernetes namespace of the peer; absent if it has none"),
     label(
         "peer_workload",
-        "who the peer is: a workload, `node/NAME`, or the configured name of its network; absent if it is not known, `_other` for those beyond six a container",
+        "who the peer is: a workload, `service/NAME`, `node/NAME`, or the configured name of its network; absent if it is not known, `_other` for those beyond six a container",
     ),
     label("peer_zone", "zone of the peer's node; absent if it is not known"),
-    label("kind", "`data`, `syn` or `synack`"),
+    label(
+        "kind",
+        "of retransmits `data`, `syn` or `synack`; of what `strata peers` watches `node`, `service` or `pod`",
+    ),
     label("direction", "`sent` or `received`"),
     label(
         "result",
-        "of connects `ok`, `refused`, `timeout` or `aborted`; of tries to send spans also `busy` and `unreachable`",
+        "of connects `ok`, `refused`, `timeout` or `aborted`; of tries to send spans also `busy` and `unreachable`; of questions about peers also `not_ready`, `stale`, `garbage`, of their addresses `named` or `nobody`",
     ),
     label("container_id", "full id of the container"),
     label("runtime", "container runtime, as its cgroup names it"),

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod labels;
+pub mod peers;
 pub mod reference;
 pub mod workload;
 
@@ -111,7 +112,7 @@ impl Metric {
 }
 
 /// Every metric, in the order of the reference.
-pub const ALL: &[&[&Metric]] = &[workload::ALL, agent::ALL];
+pub const ALL: &[&[&Metric]] = &[workload::ALL, agent::ALL, peers::ALL];
 
 /// Every metric, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Metric> {

@@ -3,7 +3,7 @@
 //! Separate because the catalogue is data and this is presentation; both forms
 //! are generated, so neither can disagree with what is exported.
 
-use super::{CONTAINER_BUDGET, IDENTITY, Metric, agent, all, labels, workload};
+use super::{CONTAINER_BUDGET, IDENTITY, Metric, agent, all, labels, peers, workload};
 use std::fmt::Write as _;
 
 /// The reference page, `docs/metrics.md`.
@@ -47,18 +47,21 @@ pub fn catalogue_markdown() -> String {
             metric.help
         );
     }
-    page.push_str(
-        "\n## The agent itself\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n",
-    );
-    for metric in agent::ALL {
-        let _ = writeln!(
+    for (title, own) in [("The agent itself", agent::ALL), ("`strata peers`", peers::ALL)] {
+        let _ = write!(
             page,
-            "| `{}` | {} | {} | {} |",
-            metric.query_name(),
-            metric.kind.as_str(),
-            label_list(metric),
-            metric.help
+            "\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
         );
+        for metric in own {
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} | {} |",
+                metric.query_name(),
+                metric.kind.as_str(),
+                label_list(metric),
+                metric.help
+            );
+        }
     }
     page.push_str("\n## Labels\n\n| label | values |\n|---|---|\n");
     for label in labels::ALL {

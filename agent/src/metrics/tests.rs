@@ -41,7 +41,7 @@ fn names_are_well_formed_and_start_with_the_prefix_or_follow_a_convention() {
             assert!(!REFUSED_WORDS.contains(&word), "{} has the word {word}", metric.name);
         }
         assert_eq!(
-            metric.name.starts_with("strata_agent_"),
+            ["strata_agent_", "strata_peers_"].iter().any(|own| metric.name.starts_with(own)),
             !metric.has_identity,
             "{}",
             metric.name

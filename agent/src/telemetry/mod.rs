@@ -2,6 +2,7 @@
 
 pub mod log;
 pub mod metadata;
+pub mod peers;
 pub mod starts;
 pub mod traces;
 
@@ -63,6 +64,8 @@ pub struct Own {
     is_config_refused: AtomicBool,
     /// Where names of pods come from.
     pub metadata: metadata::Metadata,
+    /// Questions about peers on other nodes.
+    pub peers: peers::Peers,
     /// Requests as spans.
     pub traces: traces::Traces,
 }
@@ -77,6 +80,7 @@ impl Default for Own {
             config_loaded_unix_ns: AtomicU64::new(0),
             is_config_refused: AtomicBool::new(false),
             metadata: metadata::Metadata::default(),
+            peers: peers::Peers::default(),
             traces: traces::Traces::default(),
         }
     }

@@ -52,6 +52,32 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{- define "strata.peersName" -}}
+{{- printf "%s-peers" (include "strata.fullname" . | trunc 57 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "strata.peersAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- include "strata.peersName" . }}
+{{- else }}
+{{- default "default" .Values.peers.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "strata.peersSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "strata.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: peers
+{{- end }}
+
+{{- define "strata.peersLabels" -}}
+{{ include "strata.peersSelectorLabels" . }}
+app.kubernetes.io/part-of: strata
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
 {{- define "strata.image" -}}
 {{- $image := .Values.image.repository }}
 {{- with .Values.image.registry }}{{ $image = printf "%s/%s" . $image }}{{ end }}
@@ -87,6 +113,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if hasKey $config "false" }}
 {{- $_ := set $config "off" (get $config "false") }}
 {{- $_ := unset $config "false" }}
+{{- end }}
+{{- if .Values.peers.enabled }}
+{{- $peers := printf "http://%s.%s.svc:9465" (include "strata.peersName" .) (include "strata.namespace" .) }}
+{{- $_ := set $config "network" (merge (default dict $config.network) (dict "peers" $peers)) }}
 {{- end }}
 {{- toYaml $config }}
 {{- end }}

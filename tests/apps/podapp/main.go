@@ -5,6 +5,7 @@
 //	podapp serve ADDRESS                 serves / and /sleep?ms=N; /exit ends the process
 //	                                     with 3, as a crash does, and /done with 0
 //	podapp load URL COUNT RATE           sends COUNT requests at RATE a second, prints JSON
+//	podapp push ADDRESS BYTES SECONDS    sends one body to /sink, then holds the connection
 //	podapp wait                          does nothing until it is told to end
 package main
 
@@ -43,9 +44,20 @@ func main() {
 		}
 		load(os.Args[2], count, rate)
 		return
+	case len(os.Args) == 5 && os.Args[1] == "push":
+		bytes, err := strconv.ParseInt(os.Args[3], 10, 64)
+		if err != nil {
+			log.Fatalf("a count of bytes: %v", err)
+		}
+		seconds, err := strconv.Atoi(os.Args[4])
+		if err != nil {
+			log.Fatalf("a count of seconds: %v", err)
+		}
+		push(os.Args[2], bytes, time.Duration(seconds)*time.Second)
+		return
 	case len(os.Args) == 2 && os.Args[1] == "wait":
 	default:
-		log.Fatal("usage: podapp serve ADDRESS | load URL COUNT RATE | wait")
+		log.Fatal("usage: podapp serve ADDRESS | load URL COUNT RATE | push ADDRESS BYTES SECONDS | wait")
 	}
 	<-stop
 }
@@ -63,6 +75,10 @@ func serve(address string) {
 			return
 		}
 		time.Sleep(time.Duration(ms) * time.Millisecond)
+		fmt.Fprintln(w, name)
+	})
+	http.HandleFunc("/sink", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
 		fmt.Fprintln(w, name)
 	})
 	http.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
@@ -150,4 +166,27 @@ func ask(client *http.Client, url string, number int) (string, error) {
 		return "", fmt.Errorf("status %d", answer.StatusCode)
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+// push prints its port once its body has been taken.
+func push(address string, bytes int64, hold time.Duration) {
+	connection, err := net.Dial("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	fmt.Fprintf(connection, "POST /sink HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", address, bytes)
+	block := make([]byte, 64<<10)
+	for left := bytes; left > 0; {
+		n, err := connection.Write(block[:min(left, int64(len(block)))])
+		if err != nil {
+			log.Fatal(err)
+		}
+		left -= int64(n)
+	}
+	if _, err := connection.Read(block); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(connection.LocalAddr().(*net.TCPAddr).Port)
+	time.Sleep(hold)
 }

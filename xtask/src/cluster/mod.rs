@@ -22,6 +22,10 @@ const IMAGE: &str = "STRATA_IMAGE";
 /// An image of `tests/apps/podapp`, likewise.
 const APP_IMAGE: &str = "STRATA_APP_IMAGE";
 
+/// The address of who names peers in a cluster that resolves no names of
+/// Services; it is one of those that Services have there.
+const PEERS_ADDRESS: &str = "10.96.94.65";
+
 /// Where a cluster comes from.
 pub(crate) enum Cluster {
     /// Somebody's own.
@@ -57,7 +61,7 @@ impl Cluster {
                 })
                 };
                 let (image, app) = (named(IMAGE)?, named(APP_IMAGE)?);
-                command.env("STRATA_MANIFEST", manifest(&image)?).env(APP_IMAGE, app);
+                command.env("STRATA_MANIFEST", manifest(&image, None)?).env(APP_IMAGE, app);
                 Ok(run(&mut command))
             }
             Self::Lab(lab) => {
@@ -70,7 +74,8 @@ impl Cluster {
                 if let Some(resources) = keda {
                     command.env("STRATA_KEDA_CRDS", resources);
                 }
-                command.env("STRATA_MANIFEST", manifest(&agent.reference)?);
+                let manifest = manifest(&agent.reference, Some(PEERS_ADDRESS))?;
+                command.env("STRATA_MANIFEST", manifest);
                 command.env(IMAGE, agent.reference);
                 command.env(APP_IMAGE, app.reference);
                 Ok(run(&mut command))
@@ -80,23 +85,39 @@ impl Cluster {
 }
 
 /// What installs strata with this image, in a file: the manifests of `deploy`,
-/// as `kubectl apply -k` would have them.
-fn manifest(image: &str) -> Result<PathBuf> {
+/// as `kubectl apply -k` would have them. With an address for who names peers
+/// the agents ask there.
+fn manifest(image: &str, peers: Option<&str>) -> Result<PathBuf> {
     let (name, tag) = image.rsplit_once(':').with_context(|| format!("{image} has no tag"))?;
     let overlay = place::target().join("cluster");
     std::fs::create_dir_all(&overlay).with_context(|| format!("making {}", overlay.display()))?;
     let base = place::repository().join("deploy/kubernetes");
     let base = relative(&base.canonicalize()?, &overlay.canonicalize()?);
-    let text = format!(
+    let mut text = format!(
         "resources:\n- {}\nimages:\n- name: strata\n  newName: {name}\n  newTag: \"{tag}\"\n",
         base.display()
     );
+    if let Some(address) = peers {
+        text.push_str(&patches(address));
+    }
     std::fs::write(overlay.join("kustomization.yaml"), text).context("writing the overlay")?;
     let kubectl = place::command("kubectl").context("no kubectl, which renders the manifests")?;
     let rendered = process::output(Command::new(kubectl).arg("kustomize").arg(&overlay))?;
     let file = overlay.join("strata.yaml");
     std::fs::write(&file, rendered).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
+}
+
+/// Gives the Service of who names peers an address, and tells the agents.
+fn patches(address: &str) -> String {
+    format!(
+        "patches:\n\
+         - target: {{kind: Service, name: strata-peers}}\n  patch: |\n    \
+         - {{op: add, path: /spec/clusterIP, value: {address}}}\n\
+         - target: {{kind: DaemonSet, name: strata}}\n  patch: |\n    \
+         - op: add\n      path: /spec/template/spec/containers/0/env/-\n      \
+         value: {{name: STRATA_NETWORK_PEERS, value: \"http://{address}:9465\"}}\n"
+    )
 }
 
 /// The way from one directory to another, both absolute: kustomize takes no

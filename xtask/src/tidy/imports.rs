@@ -81,6 +81,8 @@ const ROOMS: &[Room] = &[
             "tap",
         ],
     ),
+    // A program of its own, which has no worker and no lanes, and who asks it.
+    room("peers", &["sys", "host", "event", "metrics", "telemetry", "aggregate", "export"]),
     // Agents of a cluster, by another program.
     room("kubectl", &["event", "admin", "tap", "export"]),
     room(

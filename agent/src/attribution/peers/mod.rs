@@ -4,6 +4,7 @@
 //! Separate from the pods, which are known by uid, and from whoever looks up
 //! the peers that are on other nodes (see [`crate::event::peer`]).
 
+pub mod asked;
 pub mod cidr;
 pub mod local;
 
@@ -11,12 +12,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::attribution::peers::asked::{Asked, Word};
 use crate::attribution::peers::cidr::{Names, is_public};
 use crate::event::edge::Remote;
-use crate::event::peer::{PeerName, PeerUpdate};
-
-/// Names of peers elsewhere, kept at one time: 100 bytes each.
-const MAX_FOUND: usize = 4_096;
+use crate::event::peer::{PeerName, PeersTold, PeersWanted};
 
 /// How far away a peer is. The order is that of the answers: what is nearer is
 /// asked first.
@@ -74,20 +73,16 @@ pub struct LocalPod {
     pub addresses: Vec<IpAddr>,
 }
 
-#[derive(Debug)]
-struct Found {
-    name: Option<PeerName>,
-    until_ns: u64,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Peers {
     node: HashSet<IpAddr>,
     node_name: Arc<str>,
     pods: HashMap<IpAddr, PeerName>,
-    found: HashMap<IpAddr, Found>,
-    own_zone: Arc<str>,
+    /// Peers elsewhere, if somebody is asked about them.
+    asked: Option<Asked>,
+    /// `None`: nobody told it.
+    own_zone: Option<Arc<str>>,
     names: Names,
 }
 
@@ -100,6 +95,11 @@ impl Peers {
             name => Arc::from(format!("node/{name}")),
         };
         Self { node_name, names, ..Self::default() }
+    }
+
+    /// From now on somebody is asked about peers elsewhere.
+    pub fn expect_answers(&mut self, now_ns: u64) {
+        self.asked = Some(Asked::new(now_ns));
     }
 
     /// Addresses of this node, all of them.
@@ -118,7 +118,7 @@ impl Peers {
                 let name = PeerName {
                     namespace: Arc::clone(&pod.namespace),
                     workload: Arc::clone(&pod.workload),
-                    zone: Arc::clone(&self.own_zone),
+                    zone: self.own_zone.clone().unwrap_or_default(),
                 };
                 if self.pods.get(&address).is_some_and(|other| *other != name) {
                     doubtful.insert(address);
@@ -134,36 +134,53 @@ impl Peers {
         self.names = names;
     }
 
-    /// Takes up what was found out about peers elsewhere.
-    pub fn update(&mut self, update: PeerUpdate, now_ns: u64) {
-        match update {
-            PeerUpdate::OwnZone(zone) => {
-                for name in self.pods.values_mut() {
-                    name.zone = Arc::clone(&zone);
-                }
-                self.own_zone = zone;
+    /// What is to be asked about peers elsewhere; what holds for less than
+    /// `soon_ns` is asked again.
+    pub fn wanted(&mut self, now_ns: u64, soon_ns: u64) -> PeersWanted {
+        let Some(asked) = &mut self.asked else { return PeersWanted::default() };
+        let wanted = asked.wanted(now_ns, soon_ns);
+        if wanted == PeersWanted::default() && self.own_zone.is_some() {
+            asked.idle(now_ns);
+        }
+        wanted
+    }
+
+    /// Takes up an answer. What was counted before it is to be named now, as
+    /// confirmed, and then [`Peers::settle`] to be called.
+    pub fn take(&mut self, told: &PeersTold, now_ns: u64) {
+        let Some(asked) = &mut self.asked else { return };
+        asked.take(told, now_ns);
+        if self.own_zone.as_ref() != Some(&told.zone) {
+            for name in self.pods.values_mut() {
+                name.zone = Arc::clone(&told.zone);
             }
-            PeerUpdate::Found { address, name, until_ns } => {
-                let address = address.to_canonical();
-                if self.found.len() >= MAX_FOUND && !self.found.contains_key(&address) {
-                    self.found.retain(|_, found| found.until_ns > now_ns);
-                    // What is known longest is asked for again soonest.
-                    let first = self.found.iter().min_by_key(|(_, found)| found.until_ns);
-                    if self.found.len() >= MAX_FOUND
-                        && let Some(first) = first.map(|(address, _)| *address)
-                    {
-                        self.found.remove(&first);
-                    }
-                }
-                self.found.insert(address, Found { name, until_ns });
-            }
+            self.own_zone = Some(Arc::clone(&told.zone));
         }
     }
 
-    /// Who is there.
+    /// All that was counted before the answer has been named.
+    pub fn settle(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.settle();
+        }
+    }
+
+    /// Whether an answer would change anything.
     #[must_use]
-    pub fn name(&self, remote: Remote, now_ns: u64) -> Peer {
-        let plain = |name, distance| Peer { name, distance };
+    pub fn awaits_answer(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| !asked.is_empty() || asked.is_wanting())
+    }
+
+    /// What is known of peers elsewhere, if somebody is asked.
+    #[must_use]
+    pub const fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
+    /// Who was there up to `now_ns`; `None` if that may be told soon.
+    /// `is_confirmed`: an answer was just taken up, and nothing counted since.
+    pub fn name(&mut self, remote: Remote, now_ns: u64, is_confirmed: bool) -> Option<Peer> {
+        let plain = |name, distance| Some(Peer { name, distance });
         let called = |workload: &Arc<str>| PeerName {
             workload: Arc::clone(workload),
             ..PeerName::default()
@@ -176,21 +193,34 @@ impl Peers {
         if address.is_loopback() {
             return plain(PeerName::default(), Distance::Loopback);
         }
-        if self.node.contains(&address) {
-            let zone = Arc::clone(&self.own_zone);
-            return plain(PeerName { zone, ..called(&self.node_name) }, Distance::Node);
-        }
-        if let Some(name) = self.pods.get(&address) {
-            return plain(name.clone(), Distance::Node);
-        }
-        let found = self.found.get(&address).filter(|found| found.until_ns > now_ns);
-        if let Some(name) = found.and_then(|found| found.name.clone()) {
-            let distance = match (&*name.zone, &*self.own_zone) {
-                ("", _) | (_, "") => Distance::Unknown,
-                (theirs, own) if theirs == own => Distance::Zone,
-                _ => Distance::CrossZone,
+        if self.node.contains(&address) || self.pods.contains_key(&address) {
+            let awaits_zone = self.own_zone.is_none()
+                && self.asked.as_ref().is_some_and(|asked| asked.may_be_told(now_ns));
+            if awaits_zone {
+                // A peer would be there twice, with its zone and without.
+                return None;
+            }
+            let zone = self.own_zone.clone().unwrap_or_default();
+            let of_node = || PeerName { zone, ..called(&self.node_name) };
+            let name = match self.pods.get(&address) {
+                Some(name) if !self.node.contains(&address) => name.clone(),
+                _ => of_node(),
             };
-            return plain(name, distance);
+            return plain(name, Distance::Node);
+        }
+        let word = self.asked.as_mut().map(|asked| asked.find(address, now_ns, is_confirmed));
+        match word {
+            Some(Word::Wait) => return None,
+            Some(Word::Named(name)) => {
+                let own = self.own_zone.as_deref().unwrap_or_default();
+                let distance = match (&*name.zone, own) {
+                    ("", _) | (_, "") => Distance::Unknown,
+                    (theirs, own) if theirs == own => Distance::Zone,
+                    _ => Distance::CrossZone,
+                };
+                return plain(name, distance);
+            }
+            Some(Word::Nobody) | None => {}
         }
         if let Some(name) = self.names.find(address) {
             return plain(called(name), Distance::External);

@@ -10,6 +10,8 @@ use crate::export::json::{Edge, Workload, Workloads};
 /// One edge, over the interval.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// The node; empty where it is this one.
+    pub node: String,
     /// The workload's four identity labels.
     pub identity: [String; 4],
     /// The peer's namespace, workload and zone.
@@ -45,15 +47,17 @@ impl Row {
         self.jitter.quantile(0.9)
     }
 
-    /// Who talks: `namespace/pod/container`, or the workload.
+    /// Who talks: `namespace/pod/container`, or the workload; with its node,
+    /// where there are several.
     #[must_use]
     pub fn from(&self) -> String {
         let [namespace, pod, container, workload] = &self.identity;
-        match (pod.as_str(), container.as_str()) {
+        let name = match (pod.as_str(), container.as_str()) {
             ("", "") => workload.clone(),
             ("", container) => format!("{workload} [{container}]"),
             _ => [namespace.as_str(), pod, container].join("/"),
-        }
+        };
+        if self.node.is_empty() { name } else { format!("{name}@{}", self.node) }
     }
 
     /// With whom.
@@ -121,15 +125,20 @@ pub fn between(
             rows.extend(row(key, known, edge, interval_s).filter(|row| row.is_meant(view)));
         }
     }
+    sort(&mut rows, view.sort);
+    Some((interval_s, rows))
+}
+
+/// Puts rows in order.
+pub fn sort(rows: &mut [Row], by: Sort) {
     rows.sort_by(|a, b| {
-        let by_weight = b.weight(view.sort).partial_cmp(&a.weight(view.sort));
+        let by_weight = b.weight(by).partial_cmp(&a.weight(by));
         let by_traffic = b.segments.partial_cmp(&a.segments);
         by_weight
             .unwrap_or(Ordering::Equal)
             .then(by_traffic.unwrap_or(Ordering::Equal))
             .then_with(|| (a.from(), a.to()).cmp(&(b.from(), b.to())))
     });
-    Some((interval_s, rows))
 }
 
 fn row(key: Key<'_>, earlier: &Edge, later: &Edge, interval_s: f64) -> Option<Row> {
@@ -144,6 +153,7 @@ fn row(key: Key<'_>, earlier: &Edge, later: &Edge, interval_s: f64) -> Option<Ro
     }
     let [namespace, workload, zone, scope] = key.1.map(str::to_owned);
     Some(Row {
+        node: String::new(),
         identity: key.0.map(str::to_owned),
         peer: [namespace, workload, zone],
         scope,
@@ -158,7 +168,7 @@ fn row(key: Key<'_>, earlier: &Edge, later: &Edge, interval_s: f64) -> Option<Ro
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::cli) mod tests {
     use super::super::Scope;
     use super::*;
     use crate::export::json::Durations;
@@ -180,7 +190,7 @@ pub(super) mod tests {
     }
 
     /// A workload with three edges, `step` times.
-    pub(in super::super) fn sample(at_s: u64, step: u64) -> Workloads {
+    pub(in crate::cli) fn sample(at_s: u64, step: u64) -> Workloads {
         let workload = Workload {
             namespace: "shop".to_owned(),
             pod: "cart-1".to_owned(),

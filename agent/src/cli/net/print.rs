@@ -70,7 +70,7 @@ pub fn json(rows: &[Row], interval_s: f64, out: &mut dyn Write) -> io::Result<()
         let [namespace, pod, container, workload] = &row.identity;
         let [peer_namespace, peer_workload, peer_zone] = &row.peer;
         let [connects, failed] = row.connects;
-        let object = json!({
+        let mut object = json!({
             "namespace": namespace,
             "pod": pod,
             "container": container,
@@ -90,6 +90,9 @@ pub fn json(rows: &[Row], interval_s: f64, out: &mut dyn Write) -> io::Result<()
             "connects_failed_per_second": failed,
             "resets_per_second": row.resets,
         });
+        if !row.node.is_empty() {
+            object["node"] = row.node.as_str().into();
+        }
         writeln!(out, "{object}")?;
     }
     Ok(())

@@ -10,7 +10,9 @@
 mod check;
 mod follow;
 mod merge;
+mod net;
 mod rows;
+mod sampling;
 mod top;
 mod trace;
 
@@ -20,6 +22,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use super::exit::say;
+use super::net::View;
 use super::stdout::Stdout;
 use super::target::{Target, namespace, target};
 use super::trace::Options;
@@ -65,6 +68,24 @@ enum Verb {
     Top {
         #[command(flatten)]
         pods: Pods,
+        /// Go on, and print what happened in each interval
+        #[arg(short, long)]
+        watch: bool,
+        /// Print what happened in one interval, and end: as without --watch
+        #[arg(long, conflicts_with = "watch")]
+        once: bool,
+        /// Time between two samples
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+        interval: Duration,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show with whom pods talk, and how well
+    Net {
+        #[command(flatten)]
+        pods: Pods,
+        #[command(flatten)]
+        view: View,
         /// Go on, and print what happened in each interval
         #[arg(short, long)]
         watch: bool,
@@ -201,8 +222,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             block_on(check::run(&way, node, is_json))?
         }
         Verb::Top { pods, watch, once: _, interval, output } => {
-            let shown = top::Shown { interval, is_watched: watch, format: output.output };
-            block_on(top::run(&way, &pods.scope(), shown))?
+            let shown = sampling::Shown { interval, is_watched: watch, format: output.output };
+            block_on(sampling::run(&way, &pods.scope(), top::Top, shown))?
+        }
+        Verb::Net { pods, view, watch, once: _, interval, output } => {
+            let shown = sampling::Shown { interval, is_watched: watch, format: output.output };
+            block_on(sampling::run(&way, &pods.scope(), net::Net { view }, shown))?
         }
         Verb::Trace { pods, options } => block_on(trace::run(&way, &pods.scope(), &options))?,
     }
@@ -250,7 +275,9 @@ mod tests {
 
     fn scope(text: &str) -> Scope {
         match line(text).unwrap().verb {
-            Verb::Top { pods, .. } | Verb::Trace { pods, .. } => pods.scope(),
+            Verb::Top { pods, .. } | Verb::Net { pods, .. } | Verb::Trace { pods, .. } => {
+                pods.scope()
+            }
             _ => panic!("another verb"),
         }
     }
@@ -267,6 +294,7 @@ mod tests {
         };
         assert_eq!(found, expected);
         assert!(scope("kubectl-strata top -A").is_everywhere);
+        assert!(scope("kubectl-strata net -A --sort jitter --scope cross_zone").is_everywhere);
         assert!(scope("kubectl-strata top -A --host").has_hosts);
         assert_eq!(scope("kubectl-strata top -l app=api").selector.as_deref(), Some("app=api"));
     }

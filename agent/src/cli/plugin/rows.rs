@@ -2,9 +2,10 @@
 //!
 //! Separate from the streams, and from the rates, which know one agent.
 
+use crate::cli::net::{View, edges};
 use crate::cli::top::rates::Sampled;
 use crate::config::Unfit;
-use crate::export::json::Workloads;
+use crate::export::json::{Workload, Workloads};
 use crate::kubectl::choose::Asked;
 use crate::tap::pods::Pods;
 
@@ -43,6 +44,30 @@ impl Meant {
             row.identity.node.clone_from(&self.node);
         }
         Some(sampled)
+    }
+}
+
+impl Meant {
+    /// Whether a workload is meant.
+    pub(super) fn has(&self, row: &Workload) -> bool {
+        self.pods.has(&row.namespace, &row.pod, &row.workload, "")
+            || self.container_ids.contains(&row.container_id)
+    }
+
+    /// What happened on the edges of what is meant; `None` if the agent said the
+    /// same twice.
+    pub(super) fn edges_between(
+        &self,
+        earlier: &Workloads,
+        later: &Workloads,
+        view: &View,
+    ) -> Option<(f64, Vec<edges::Row>)> {
+        let is_meant = |row: &Workload| self.has(row);
+        let (interval_s, mut rows) = edges::between(earlier, later, view, is_meant)?;
+        for row in &mut rows {
+            row.node.clone_from(&self.node);
+        }
+        Some((interval_s, rows))
     }
 }
 
@@ -86,6 +111,39 @@ mod tests {
         second.workloads[0].container_id = "id-1".to_owned();
         let by_id = meant("n1", bank, &["id-1"]).between(&first, &second).unwrap();
         assert_eq!(by_id.rows.len(), 1, "an agent that knows no names");
+    }
+
+    #[test]
+    fn edges_of_two_nodes_are_one_table_in_one_order() {
+        use super::super::net::Net;
+        use super::super::sampling::Picture as _;
+        use crate::cli::net::edges::tests::sample;
+        let net = Net { view: View::default() };
+        let (first, second) = (sample(10, 1), sample(12, 2));
+        let of =
+            |node| net.between(&meant(node, Targets::default(), &[]), &first, &second).unwrap();
+        let both = net.merged(vec![of("n1"), of("n2")]);
+        let mut text = Vec::new();
+        net.print(&both, crate::cli::Format::Table, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let starts: Vec<_> = text
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let words: Vec<_> = line.split_whitespace().take(2).collect();
+                words.join(" ")
+            })
+            .collect();
+        let expected = [
+            "shop/cart-1/cart@n1 shop/deployment/pay",
+            "shop/cart-1/cart@n2 shop/deployment/pay",
+            "shop/cart-1/cart@n1 shop/deployment/db",
+            "shop/cart-1/cart@n2 shop/deployment/db",
+        ];
+        assert_eq!(starts, expected);
+        let bank = Targets { pods: vec!["bank/*".to_owned()], ..Targets::default() };
+        let none = net.between(&meant("n1", bank, &[]), &first, &second).unwrap();
+        assert!(net.nothing(&none).is_some() && net.nothing(&both).is_none());
     }
 
     #[test]

@@ -3,246 +3,42 @@
 //! Separate from the screen on a node: like `kubectl top` it prints and ends,
 //! and with `--watch` prints again.
 
-use std::io::Write as _;
-use std::time::Duration;
+use std::io::{self, Write};
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-
-use super::follow::{self, Change, Followed};
 use super::rows::{Meant, merged};
-use super::{Error, Way, interrupted, say};
-use crate::admin::socket::Request;
-use crate::admin::socket::client::{self, Client};
+use super::sampling::Picture;
 use crate::cli::Format;
-use crate::cli::stdout::Stdout;
 use crate::cli::top::once;
 use crate::cli::top::rates::Sampled;
-use crate::kubectl::choose::{Asked, Plan, Scope};
-use crate::kubectl::stream::Stream;
+use crate::export::json::Workloads;
 
-/// How long an agent may take beyond the interval: the way to it is made first.
-const ANSWER_WAIT: Duration = Duration::from_secs(15);
-
-/// How it is shown.
+/// See the module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
-    pub(super) interval: Duration,
-    pub(super) is_watched: bool,
-    pub(super) format: Format,
-}
+pub(super) struct Top;
 
-/// Why a node's rows end.
-enum End {
-    Client(client::Error),
-    Silent,
-}
+/// What is said where nothing is there.
+pub(super) const NOTHING: &str =
+    "the agents watch none of these pods: they watch what listens on TCP, and is not opted out";
 
-/// Prints once, or until the user has enough.
-///
-/// # Errors
-///
-/// If no agent can be asked, one fails while others are not there, or stdout
-/// does not take it.
-pub(super) async fn run(way: &Way, scope: &Scope, shown: Shown) -> Result<(), Error> {
-    let plan = way.plan(scope).await?;
-    let (rows, received) = mpsc::channel(plan.asked.len().max(1));
-    let mut top = Top {
-        way,
-        shown,
-        rows,
-        streams: Vec::new(),
-        tasks: JoinSet::new(),
-        followed: Followed::new(&plan),
-    };
-    let opened = plan.asked.into_iter().try_for_each(|asked| top.open(asked));
-    let outcome = match opened {
-        Ok(()) => {
-            let plans = shown.is_watched.then(|| follow::look(way, scope));
-            tokio::select! {
-                outcome = top.print(received, plans) => outcome,
-                () = interrupted() => Ok(()),
-            }
-        }
-        Err(error) => Err(error),
-    };
-    // The pipes to kubectl are the tasks'.
-    top.tasks.shutdown().await;
-    for running in top.streams {
-        running.stream.close().await;
-    }
-    outcome
-}
+impl Picture for Top {
+    type Rows = Sampled;
 
-/// Samples of one agent until nobody wants more.
-async fn sample<F: Future<Output = bool>>(
-    mut client: Client,
-    meant: watch::Receiver<Meant>,
-    shown: Shown,
-    send: impl Fn(Sampled) -> F,
-) -> Result<(), End> {
-    client.ask(&Request::workloads(Some(shown.interval))).await.map_err(End::Client)?;
-    let mut earlier = None;
-    loop {
-        let wait = shown.interval + ANSWER_WAIT;
-        let later = match timeout(wait, client.next()).await {
-            Ok(later) => later.map_err(End::Client)?,
-            Err(_) => return Err(End::Silent),
-        };
-        let sampled = earlier.as_ref().and_then(|earlier| meant.borrow().between(earlier, &later));
-        if let Some(sampled) = sampled
-            && (!send(sampled).await || !shown.is_watched)
-        {
-            return Ok(());
-        }
-        earlier = Some(later);
-    }
-}
-
-/// A stream, and what it said last.
-struct Running {
-    stream: Stream,
-    meant: watch::Sender<Meant>,
-    latest: Option<Sampled>,
-    has_begun: bool,
-    is_left: bool,
-}
-
-/// The table of all nodes.
-struct Top<'a> {
-    way: &'a Way,
-    shown: Shown,
-    rows: mpsc::Sender<(usize, Result<Sampled, End>)>,
-    streams: Vec<Running>,
-    tasks: JoinSet<()>,
-    followed: Followed,
-}
-
-impl Top<'_> {
-    fn open(&mut self, asked: Asked) -> Result<(), Error> {
-        let meant = Meant::new(&asked).map_err(|unfit| Error::Malformed(unfit.to_string()))?;
-        let socket = self.way.agent_socket.as_deref();
-        let (stream, client) = Stream::open(&self.way.kubectl, &asked.agent, socket)?;
-        let (meant, means) = watch::channel(meant);
-        let (rows, shown, index) = (self.rows.clone(), self.shown, self.streams.len());
-        self.streams.push(Running { stream, meant, latest: None, has_begun: false, is_left: true });
-        self.followed.opened(asked);
-        self.tasks.spawn(async move {
-            let end = sample(client, means, shown, |sampled| {
-                let rows = rows.clone();
-                async move { rows.send((index, Ok(sampled))).await.is_ok() }
-            });
-            if let Err(end) = end.await {
-                // Who prints has ended: nobody needs it.
-                let _ = rows.send((index, Err(end))).await;
-            }
-        });
-        Ok(())
+    fn between(&self, meant: &Meant, earlier: &Workloads, later: &Workloads) -> Option<Sampled> {
+        meant.between(earlier, later)
     }
 
-    /// Asks whom else the cluster has by now.
-    fn follow(&mut self, plan: Result<Plan, Error>) -> Result<(), Error> {
-        let (changes, told) = self.followed.changes(plan);
-        if let Some(told) = told {
-            say(&told);
-        }
-        for change in changes {
-            match change {
-                Change::Open(asked) => self.open(asked)?,
-                // The agent tells of all its workloads: which are shown is decided here.
-                Change::Replace(index, asked) => {
-                    let meant = Meant::new(&asked);
-                    let meant = meant.map_err(|unfit| Error::Malformed(unfit.to_string()))?;
-                    if let Some(running) = self.streams.get(index) {
-                        running.meant.send_replace(meant);
-                    }
-                }
-            }
-        }
-        Ok(())
+    fn merged(&self, all: Vec<Sampled>) -> Sampled {
+        merged(all)
     }
 
-    /// Prints whenever every node that is left has said something.
-    async fn print(
-        &mut self,
-        mut received: mpsc::Receiver<(usize, Result<Sampled, End>)>,
-        mut plans: Option<follow::Plans>,
-    ) -> Result<(), Error> {
-        loop {
-            tokio::select! {
-                said = received.recv() => {
-                    let Some((index, outcome)) = said else { return Ok(()) };
-                    self.take(index, outcome).await?;
-                }
-                Some(plan) = next(&mut plans) => self.follow(plan)?,
-            }
-            let is_whole = self.streams.iter().all(|it| it.latest.is_some() || !it.is_left);
-            let has_rows = self.streams.iter().any(|it| it.latest.is_some());
-            if is_whole && has_rows {
-                let latest = self.streams.iter_mut().filter_map(|it| it.latest.take());
-                show(merged(latest.collect()), self.shown)?;
-                if !self.shown.is_watched {
-                    return Ok(());
-                }
-            }
-            if !self.streams.iter().any(|it| it.is_left) {
-                return Ok(());
-            }
+    fn print(&self, rows: &Sampled, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Table => once::table(rows, out),
+            Format::Json => once::json(rows, out),
         }
     }
 
-    async fn take(&mut self, index: usize, outcome: Result<Sampled, End>) -> Result<(), Error> {
-        let Some(running) = self.streams.get_mut(index) else { return Ok(()) };
-        let end = match outcome {
-            Ok(sampled) => {
-                running.latest = Some(sampled);
-                running.has_begun = true;
-                return Ok(());
-            }
-            Err(end) => end,
-        };
-        let error = explain(end, &mut running.stream).await;
-        running.is_left = false;
-        if running.has_begun {
-            self.followed.ended(index);
-        }
-        if self.streams.iter().all(|it| !it.is_left && it.latest.is_none()) {
-            return Err(error.into());
-        }
-        say(&error.to_string());
-        Ok(())
+    fn nothing(&self, rows: &Sampled) -> Option<&'static str> {
+        rows.rows.is_empty().then_some(NOTHING)
     }
-}
-
-/// The next plan, if there are any.
-async fn next(plans: &mut Option<follow::Plans>) -> Option<Result<Plan, Error>> {
-    match plans {
-        Some(plans) => plans.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn explain(end: End, stream: &mut Stream) -> crate::kubectl::Error {
-    match end {
-        End::Client(error) => stream.explain(error).await,
-        End::Silent => {
-            crate::kubectl::Error::Silent { node: stream.node.clone(), wait: ANSWER_WAIT }
-        }
-    }
-}
-
-fn show(sampled: Sampled, shown: Shown) -> Result<(), Error> {
-    let mut out = Stdout::lock();
-    match shown.format {
-        Format::Table => once::table(&sampled, &mut out)?,
-        Format::Json => once::json(&sampled, &mut out)?,
-    }
-    out.flush()?;
-    if sampled.rows.is_empty() {
-        say(
-            "the agents watch none of these pods: they watch what listens on TCP, and is not opted out",
-        );
-    }
-    Ok(())
 }

@@ -4,6 +4,8 @@
 //! kilobytes a pod) must not even be built: what is not a field here is skipped
 //! by the parser.
 
+pub(super) mod wide;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

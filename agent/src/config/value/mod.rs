@@ -24,7 +24,7 @@ pub(super) use scalar::{Address, Choice, Flag, Share, Whole};
 pub(super) use selector::SelectorText;
 pub(super) use text::{AbsolutePath, Maybe, Name, NodeName, RequestPath, RoutePattern};
 pub(super) use units::{BytesIn, DurationIn};
-pub(super) use url::HttpUrl;
+pub(super) use url::{HttpUrl, PlainUrl};
 
 /// A type of value. Bounds are fields of the implementing type, so that the
 /// table of keys states them once and the documentation repeats them.

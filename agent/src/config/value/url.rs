@@ -34,6 +34,30 @@ impl Type for HttpUrl {
     }
 }
 
+/// An [`HttpUrl`] without TLS and without a path: of a server of ours.
+pub(in crate::config) struct PlainUrl;
+
+impl Type for PlainUrl {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Result<String, Unfit> {
+        let url = HttpUrl.parse(text)?;
+        let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        if rest.is_some_and(|rest| !rest.contains('/')) {
+            return Ok(url);
+        }
+        Err(Unfit::Form { text: url, wanted: "a URL such as http://strata-peers.strata.svc:9465" })
+    }
+
+    fn show(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn describe(&self) -> String {
+        "URL, http".to_owned()
+    }
+}
+
 fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let Some(rest) = rest else { return false };
@@ -87,6 +111,10 @@ mod tests {
             "http://a\n",
         ] {
             assert!(matches!(HttpUrl.parse(text), Err(Unfit::Form { .. })), "{text:?}");
+        }
+        assert!(PlainUrl.parse("http://strata-peers.strata.svc:9465/").is_ok());
+        for text in ["https://a:9465", "http://a/path", "a:9465"] {
+            assert!(matches!(PlainUrl.parse(text), Err(Unfit::Form { .. })), "{text:?}");
         }
         let long = format!("http://{}", "a".repeat(MAX_BYTES));
         assert!(matches!(HttpUrl.parse(&long), Err(Unfit::Long { .. })));
