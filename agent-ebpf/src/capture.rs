@@ -11,19 +11,13 @@ use agent_common::record::RecordKind;
 use agent_common::record::point::{NO_CALL, PointKind, PointRecord};
 use agent_common::stats::Loss;
 use agent_common::work::Goroutine;
-use aya_ebpf::helpers::generated::bpf_ringbuf_query;
 
 use crate::filter::TaskState;
 use crate::kernel::arch::Registers;
 use crate::kernel::go;
 use crate::kernel::task::Task;
-use crate::maps::{self, CAPTURED, CONTROL, RING};
+use crate::maps::{CAPTURED, CONTROL};
 use crate::{emit, stats, work};
-
-/// `BPF_RB_AVAIL_DATA`: bytes that wait in the ring.
-const AVAILABLE: u64 = 0;
-/// `BPF_RB_RING_SIZE`
-const SIZE: u64 = 1;
 
 /// Whether a service is captured now.
 #[inline(always)]
@@ -104,12 +98,7 @@ extern "C" fn capture_point(
     if !is_on() {
         return 0;
     }
-    // SAFETY: a helper on the ring.
-    let is_half_full = unsafe {
-        bpf_ringbuf_query(maps::as_ptr(&RING), AVAILABLE)
-            > bpf_ringbuf_query(maps::as_ptr(&RING), SIZE) / 2
-    };
-    if is_half_full {
+    if emit::is_half_full() {
         stats::lose(Loss::Capture);
         return 0;
     }

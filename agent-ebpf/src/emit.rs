@@ -87,9 +87,12 @@ impl<T> Slot<T> {
 /// Whether a service's `finished`-th request is to wake the reader.
 #[inline(always)]
 fn is_crowded(finished: u64) -> bool {
-    if !finished.is_multiple_of(REQUESTS_PER_LOOK) {
-        return false;
-    }
+    finished.is_multiple_of(REQUESTS_PER_LOOK) && is_half_full()
+}
+
+/// Whether half of the ring is taken by what is not read yet.
+#[inline(always)]
+pub(crate) fn is_half_full() -> bool {
     let ring = maps::as_ptr(&RING);
     // SAFETY: a map of this program and constants.
     unsafe { bpf_ringbuf_query(ring, UNREAD_BYTES) >= bpf_ringbuf_query(ring, SIZE_BYTES) / 2 }
