@@ -142,15 +142,17 @@ impl Trace {
         }
         let mut trace =
             Self { slices, tracks, arrows: Vec::new(), about: value["otherData"].clone() };
-        trace.assert_nests();
+        let outer = trace.assert_nests();
         for ends in ends.into_values() {
-            trace.take_arrow(&ends);
+            trace.take_arrow(&ends, &outer);
         }
         trace
     }
 
+    /// Gives the slices that lie in no other, by track, in order.
     #[track_caller]
-    fn assert_nests(&self) {
+    fn assert_nests(&self) -> BTreeMap<Track, Vec<(u64, u64)>> {
+        let mut outer = BTreeMap::<Track, Vec<(u64, u64)>>::new();
         let mut open: BTreeMap<Track, Vec<&Slice>> = BTreeMap::new();
         for slice in &self.slices {
             assert!(self.tracks.contains_key(&slice.track), "no such track: {slice:?}");
@@ -161,22 +163,24 @@ impl Trace {
             if let Some(last) = stack.last() {
                 let is_within = last.from_ns <= slice.from_ns && slice.until_ns <= last.until_ns;
                 assert!(is_within, "{slice:?} in {last:?}");
+            } else {
+                outer.entry(slice.track).or_default().push((slice.from_ns, slice.until_ns));
             }
             stack.push(slice);
         }
+        outer
     }
 
     #[track_caller]
-    fn take_arrow(&mut self, ends: &[Value]) {
+    fn take_arrow(&mut self, ends: &[Value], outer: &BTreeMap<Track, Vec<(u64, u64)>>) {
         let [from, to] = ends else { panic!("{ends:?}") };
         assert_eq!((&from["ph"], &to["ph"], &to["bp"]), (&"s".into(), &"f".into(), &"e".into()));
         let place = |end: &Value| {
             let track = (end["pid"].as_u64().unwrap(), end["tid"].as_u64().unwrap());
             let at_ns = ns(end, "ts");
-            let is_in = |slice: &&Slice| {
-                slice.track == track && (slice.from_ns..=slice.until_ns).contains(&at_ns)
-            };
-            assert!(self.slices.iter().any(|slice| is_in(&slice)), "in no slice: {end}");
+            let slices = &outer[&track];
+            let after = slices.partition_point(|(from_ns, _)| *from_ns <= at_ns);
+            assert!(after > 0 && at_ns <= slices[after - 1].1, "in no slice: {end}");
             track
         };
         let arrow = (text(from, "name"), place(from), place(to));
@@ -315,7 +319,7 @@ fn no_request_is_lost_for_a_capture_of_a_busy_server() {
     let agent = Agent::start_on_port(server.addr().port()).unwrap();
     let capture = Capture::start(&agent.socket(), &[]);
     let plan = [Call::get("/hello")];
-    let sent = closed::run(server.addr(), &plan, 16, Duration::from_secs(3)).unwrap();
+    let sent = closed::run(server.addr(), &plan, 16, Duration::from_secs(2)).unwrap();
     let (value, _) = capture.interrupt();
     let trace = Trace::read(&value);
     assert!(trace.about["points"].as_u64().unwrap() > 1_000, "{}", trace.about);

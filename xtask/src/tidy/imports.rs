@@ -100,6 +100,8 @@ const ROOMS: &[Room] = &[
             "admin",
             "tap",
             "kubectl",
+            // Points of a capture, which are put together here.
+            "event::point",
             // Keys of a terminal are waited for.
             "sys",
         ],
