@@ -25,6 +25,14 @@ fn worker(tgid: u32, state: &mut TaskState) -> Worker<'_, Process> {
     }
 }
 
+/// Whether the current thread serves several requests in turns, each of which
+/// it is at until it reads of another. A thread of Go's does, and is not: it
+/// runs goroutines in between.
+#[inline(always)]
+fn is_loop(state: &TaskState) -> bool {
+    state.line.is_loop != 0 && state.is_go == 0
+}
+
 /// The current thread handed a call to TCP, the first of it if `is_first`.
 #[inline(always)]
 fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) {
@@ -39,8 +47,9 @@ fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) 
     {
         return;
     }
+    let is_loop = is_loop(state);
     let (line, goroutine) = (&mut state.line, &state.goroutine);
-    if line.is_loop != 0 && goroutine.is_followed == 0 {
+    if is_loop {
         if is_first != 0 {
             call::loop_sent(conn, line, now_ns);
         }
@@ -65,7 +74,7 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
     }
     if state.goroutine.is_followed == 0 {
         state.line.calls_open = 0;
-        if state.line.is_loop != 0 {
+        if is_loop(state) {
             call::loop_read(conn, &mut state.line, now_ns);
             return;
         }
@@ -88,7 +97,7 @@ fn replies_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64
 /// The current thread begins to connect.
 #[inline(always)]
 fn connects_at(conn: &mut Conn, state: &mut TaskState, tgid: u64, now_ns: u64) {
-    if state.goroutine.is_followed == 0 {
+    if is_loop(state) {
         call::loop_connects(conn, &mut state.line, tgid as u32, now_ns);
         state.line.sends();
     }
