@@ -353,8 +353,10 @@ fn one_captures_at_a_time_and_nothing_is_left_of_it() {
     let off = eventually::settle(LIMIT, || capturing(&agent), |value| *value == 0.0);
     assert_eq!(off, 0.0, "it goes with who wanted it");
 
-    // By its time, and without anybody's help.
-    let third = run_once(&[], &args, LIMIT).unwrap();
+    // By its time, and without anybody's help. (The place is free when the last
+    // points of the first have come, a moment after its end.)
+    let capture = || run_once(&[], &args, LIMIT).unwrap();
+    let third = eventually::settle(LIMIT, capture, |output| output.status.success());
     assert_eq!(third.status.code(), Some(0), "{third:?}");
     let off = eventually::settle(LIMIT, || capturing(&agent), |value| *value == 0.0);
     assert_eq!(off, 0.0);
