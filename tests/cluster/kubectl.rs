@@ -76,6 +76,22 @@ fn a_deployment_over_two_nodes_is_traced_and_shown_from_outside() {
     );
     assert!(names.is_subset(&shown), "{shown:?}");
 
+    // One of the pods is on the client's node, the other on the other one.
+    let edges = eventually::settle(
+        LIMIT,
+        || {
+            let args = ["net", "-n", "outside", "--once", "--interval", "2s", "-o", "json"];
+            let mut edges = objects(&under_load(&workload, "api", &args));
+            edges.retain(|edge| edge["peer_workload"] == "pod/client");
+            edges
+        },
+        |edges| names.is_subset(&values(edges, "pod")),
+    );
+    assert!(names.is_subset(&values(&edges, "pod")), "{edges:?}");
+    let of_api = edges.iter().filter(|edge| edge["workload"] == "deployment/api");
+    assert!(of_api.clone().all(|edge| edge["peer_namespace"] == "outside"), "{edges:?}");
+    assert!(of_api.clone().any(|edge| edge["scope"] == "node"), "{edges:?}");
+
     let args = ["trace", "deploy/api", "-n", "outside", "--count", "60", "-o", "json"];
     let lines = objects(&under_load(&workload, "api", &args));
     assert_eq!(lines.len(), 60);
