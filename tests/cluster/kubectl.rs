@@ -105,6 +105,18 @@ fn a_deployment_over_two_nodes_is_traced_and_shown_from_outside() {
     assert_eq!(lines.len(), 5);
     assert_eq!(values(&lines, "pod"), BTreeSet::from([one.clone()]));
 
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("trace.json");
+    let output = file.to_str().unwrap();
+    let args = ["capture", &target, "-n", "outside", "--for", "2s", "-o", output];
+    under_load(&workload, "api", &args);
+    let trace: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().is_some_and(|events| events.len() > 20), "{trace}");
+    // Both pods: each node has a clock of its own.
+    let both = plugin(&["capture", "deploy/api", "-n", "outside"]).output().unwrap();
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+    assert!(String::from_utf8_lossy(&both.stderr).contains("--node"), "{both:?}");
+
     let left = eventually::settle(Duration::from_secs(10), relays, Vec::is_empty);
     assert_eq!(left, [""; 0], "the far ends have ended too");
     drop(strata);

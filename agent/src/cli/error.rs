@@ -54,6 +54,16 @@ pub enum Error {
         /// What there is.
         there: String,
     },
+    /// What is meant is on several nodes, and has to be on one.
+    #[cfg(feature = "client")]
+    #[error(
+        "these pods are on several nodes ({}), whose clocks differ: name one with --node",
+        nodes.join(", ")
+    )]
+    SeveralNodes {
+        /// Which.
+        nodes: Vec<String>,
+    },
     /// A cluster's agents.
     #[cfg(feature = "client")]
     #[error(transparent)]

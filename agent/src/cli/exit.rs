@@ -97,6 +97,8 @@ impl From<&Error> for Exit {
             Error::NoMatch { .. } => Self::NotFound,
             Error::CannotRun { .. } => Self::Missing,
             #[cfg(feature = "client")]
+            Error::SeveralNodes { .. } => Self::Usage,
+            #[cfg(feature = "client")]
             Error::Cluster(error) => Self::from(error),
             #[cfg(feature = "agent")]
             Error::Relay(_) => Self::Failed,

@@ -4,7 +4,6 @@
 //! Separate from what the verbs do: everything that a user can get wrong is
 //! refused here, and what is left is plain data with a resolved configuration.
 
-#[cfg(feature = "agent")]
 pub mod capture;
 #[cfg(feature = "agent")]
 pub mod check;

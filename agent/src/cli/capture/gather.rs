@@ -4,16 +4,67 @@
 //! lists.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
 
 use super::super::Error;
 use super::super::exit::say;
+use crate::admin::socket::client::{self, Client};
 use crate::event::point::Point;
 use crate::tap::captured::{Process, Window};
 use crate::tap::traced::{NOTICE_PREFIX, Notice, Traced};
 
+/// How long after its time a capture may take to end: the agent waits for what
+/// threads have begun.
+pub(in crate::cli) const END_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a capture did not come to its end.
+#[derive(Debug)]
+pub(in crate::cli) enum Broken {
+    /// The way to the agent, or what it said.
+    Client(client::Error),
+    /// It says nothing more.
+    Silent,
+    /// Anything else.
+    Other(Error),
+}
+
+/// Takes lines until the end, which comes after `time`, or once `enough` is.
+pub(in crate::cli) async fn gather(
+    mut client: Client,
+    time: Duration,
+    enough: impl Future<Output = Result<(), Error>>,
+) -> Result<Gathered, Broken> {
+    let mut gathered = Gathered::default();
+    let mut end = Box::pin(tokio::time::sleep(time + END_WAIT));
+    let mut enough = pin!(enough);
+    let mut is_finishing = false;
+    loop {
+        tokio::select! {
+            lines = client.lines() => {
+                let lines = lines.map_err(Broken::Client)?;
+                if !lines.is_empty() {
+                    gathered.take(&lines).map_err(Broken::Other)?;
+                } else if gathered.has_ended && gathered.window.is_some() {
+                    return Ok(gathered);
+                } else {
+                    return Err(Broken::Client(client::Error::Ended));
+                }
+            }
+            enough = &mut enough, if !is_finishing => {
+                enough.map_err(Broken::Other)?;
+                is_finishing = true;
+                client.finish().await;
+                end = Box::pin(tokio::time::sleep(END_WAIT));
+            }
+            () = &mut end => return Err(Broken::Silent),
+        }
+    }
+}
+
 /// Everything that was captured.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(in crate::cli) struct Gathered {
     /// Requests that finished meanwhile.
     pub(super) requests: Vec<Traced<'static>>,
     /// What threads did, in the order in which it was told.

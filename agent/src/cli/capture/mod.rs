@@ -12,9 +12,11 @@
 
 mod chrome;
 mod events;
-mod gather;
+pub(super) mod gather;
 mod goroutines;
 mod lanes;
+pub(super) mod outputs;
+#[cfg(feature = "agent")]
 mod run;
 #[cfg(test)]
 mod sample;
@@ -25,6 +27,7 @@ mod threads;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "agent")]
 pub use run::run;
 
 use crate::config::{Unfit, duration};

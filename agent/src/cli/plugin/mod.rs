@@ -7,6 +7,7 @@
 //! Separate from the verbs on a node: here are namespaces and several agents,
 //! and neither an engine nor a configuration.
 
+mod capture;
 mod check;
 mod follow;
 mod merge;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use super::capture::Options as CaptureOptions;
 use super::exit::say;
 use super::net::View;
 use super::stdout::Stdout;
@@ -104,6 +106,13 @@ enum Verb {
         pods: Pods,
         #[command(flatten)]
         options: Options,
+    },
+    /// Show what goroutines and threads do for some seconds, on one node
+    Capture {
+        #[command(flatten)]
+        pods: Pods,
+        #[command(flatten)]
+        options: CaptureOptions,
     },
     /// Say what works on nodes, and why the rest does not
     Check {
@@ -230,6 +239,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             block_on(sampling::run(&way, &pods.scope(), net::Net { view }, shown))?
         }
         Verb::Trace { pods, options } => block_on(trace::run(&way, &pods.scope(), &options))?,
+        Verb::Capture { pods, options } => block_on(capture::run(&way, &pods.scope(), &options))?,
     }
 }
 
@@ -275,9 +285,10 @@ mod tests {
 
     fn scope(text: &str) -> Scope {
         match line(text).unwrap().verb {
-            Verb::Top { pods, .. } | Verb::Net { pods, .. } | Verb::Trace { pods, .. } => {
-                pods.scope()
-            }
+            Verb::Top { pods, .. }
+            | Verb::Net { pods, .. }
+            | Verb::Trace { pods, .. }
+            | Verb::Capture { pods, .. } => pods.scope(),
             _ => panic!("another verb"),
         }
     }
@@ -294,6 +305,8 @@ mod tests {
         };
         assert_eq!(found, expected);
         assert!(scope("kubectl-strata top -A").is_everywhere);
+        let captured = scope("kubectl-strata capture pod/api-1 --for 2s -o trace.json");
+        assert_eq!(captured.pods, ["api-1"]);
         assert!(scope("kubectl-strata net -A --sort jitter --scope cross_zone").is_everywhere);
         assert!(scope("kubectl-strata top -A --host").has_hosts);
         assert_eq!(scope("kubectl-strata top -l app=api").selector.as_deref(), Some("app=api"));
