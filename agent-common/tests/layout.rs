@@ -23,7 +23,7 @@ use agent_common::record::point::PointRecord;
 use agent_common::record::process::ProcessRecord;
 use agent_common::record::request::{RequestHeadRecord, RequestParts, RequestRecord, TraceContext};
 use agent_common::stats::ProgramStats;
-use agent_common::work::{Busy, Goroutine, Line, Parked};
+use agent_common::work::{Busy, Goroutine, Line, LongRun, Parked, Runs};
 
 /// A field: name, offset and size in bytes.
 type Field = (&'static str, usize, usize);
@@ -260,6 +260,8 @@ fn layouts() -> Vec<Layout> {
             _pad,
             left
         }),
+        layout!(LongRun { ended_ns, ran_ns, comm, tgid, _pad }),
+        layout!(Runs { runs, next }),
         layout!(Parked {
             parts,
             request_ns,

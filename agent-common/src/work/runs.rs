@@ -46,9 +46,10 @@ impl LongRun {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Runs {
-    runs: [LongRun; RUNS],
+    /// In no order of use to anybody but [`Runs::room`].
+    pub runs: [LongRun; RUNS],
     /// Where the next goes, and the oldest is.
-    next: u64,
+    pub next: u64,
 }
 
 impl Runs {

@@ -32,7 +32,7 @@ pub(super) fn line<B: Bytes + ?Sized>(bytes: &B, at: usize, word: u64, head: &mu
     }
 }
 
-/// Reads the value, after [`super::scan`], and says how that went.
+/// Reads the value, after [`super::scan()`], and says how that went.
 ///
 /// Two headers are as good as none: which of them is meant cannot be told.
 #[inline(never)]
