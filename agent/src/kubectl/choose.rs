@@ -11,8 +11,8 @@ use super::pods::{self, Pod};
 use super::run::Kubectl;
 use crate::tap::query::Targets;
 
-/// The label of agents, as the manifests set it.
-pub const AGENT_LABEL: &str = "app.kubernetes.io/name=strata";
+/// The labels of agents, as the manifests set them.
+pub const AGENT_LABEL: &str = "app.kubernetes.io/name=strata,app.kubernetes.io/component=agent";
 /// Nodes in a message, at most.
 const MAX_NODES: usize = 8;
 
