@@ -3,18 +3,7 @@
 //! Separate from the workloads' because they carry no identity: a scrape gives
 //! them the agent's own pod.
 
-use super::{Metric, MetricKind};
-
-/// A metric about the agent: no identity, no share of a container's budget.
-const fn own(
-    name: &'static str,
-    unit: &'static str,
-    kind: MetricKind,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric { name, help, unit, kind, labels, has_identity: false, share: 0 }
-}
+use super::{Metric, MetricKind, own};
 
 use MetricKind::{Counter, Gauge};
 

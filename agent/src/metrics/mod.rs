@@ -90,6 +90,18 @@ pub struct Metric {
     pub share: u32,
 }
 
+/// A metric of a program about itself: no identity, no share of a container's
+/// budget.
+const fn own(
+    name: &'static str,
+    unit: &'static str,
+    kind: MetricKind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, help, unit, kind, labels, has_identity: false, share: 0 }
+}
+
 impl Metric {
     /// The name as it is queried: `_total` on counters.
     #[must_use]

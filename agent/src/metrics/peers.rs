@@ -3,18 +3,7 @@
 //!
 //! Separate from the agent's: it is another program, scraped by itself.
 
-use super::{Metric, MetricKind};
-
-/// A metric about `strata peers`.
-const fn own(
-    name: &'static str,
-    unit: &'static str,
-    kind: MetricKind,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Metric {
-    Metric { name, help, unit, kind, labels, has_identity: false, share: 0 }
-}
+use super::{Metric, MetricKind, own};
 
 use MetricKind::{Counter, Gauge};
 

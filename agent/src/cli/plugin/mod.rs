@@ -70,17 +70,8 @@ enum Verb {
     Top {
         #[command(flatten)]
         pods: Pods,
-        /// Go on, and print what happened in each interval
-        #[arg(short, long)]
-        watch: bool,
-        /// Print what happened in one interval, and end: as without --watch
-        #[arg(long, conflicts_with = "watch")]
-        once: bool,
-        /// Time between two samples
-        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
-        interval: Duration,
         #[command(flatten)]
-        output: Output,
+        sampled: Sampled,
     },
     /// Show with whom pods talk, and how well
     Net {
@@ -88,17 +79,8 @@ enum Verb {
         pods: Pods,
         #[command(flatten)]
         view: View,
-        /// Go on, and print what happened in each interval
-        #[arg(short, long)]
-        watch: bool,
-        /// Print what happened in one interval, and end: as without --watch
-        #[arg(long, conflicts_with = "watch")]
-        once: bool,
-        /// Time between two samples
-        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
-        interval: Duration,
         #[command(flatten)]
-        output: Output,
+        sampled: Sampled,
     },
     /// Show requests as they finish, each with where its time went
     Trace {
@@ -129,6 +111,29 @@ enum Verb {
     },
     /// Print the version of this plugin and of its protocol
     Version,
+}
+
+/// When a picture is printed, and how.
+#[derive(clap::Args)]
+struct Sampled {
+    /// Go on, and print what happened in each interval
+    #[arg(short, long)]
+    watch: bool,
+    /// Print what happened in one interval, and end: as without --watch
+    #[arg(long, conflicts_with = "watch")]
+    once: bool,
+    /// Time between two samples
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    interval: Duration,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Sampled {
+    fn shown(self) -> sampling::Shown {
+        let Self { watch, once: _, interval, output } = self;
+        sampling::Shown { interval, is_watched: watch, format: output.output }
+    }
 }
 
 /// Which pods.
@@ -230,13 +235,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
             let is_json = output.output == Format::Json;
             block_on(check::run(&way, node, is_json))?
         }
-        Verb::Top { pods, watch, once: _, interval, output } => {
-            let shown = sampling::Shown { interval, is_watched: watch, format: output.output };
-            block_on(sampling::run(&way, &pods.scope(), top::Top, shown))?
+        Verb::Top { pods, sampled } => {
+            block_on(sampling::run(&way, &pods.scope(), top::Top, sampled.shown()))?
         }
-        Verb::Net { pods, view, watch, once: _, interval, output } => {
-            let shown = sampling::Shown { interval, is_watched: watch, format: output.output };
-            block_on(sampling::run(&way, &pods.scope(), net::Net { view }, shown))?
+        Verb::Net { pods, view, sampled } => {
+            block_on(sampling::run(&way, &pods.scope(), net::Net { view }, sampled.shown()))?
         }
         Verb::Trace { pods, options } => block_on(trace::run(&way, &pods.scope(), &options))?,
         Verb::Capture { pods, options } => block_on(capture::run(&way, &pods.scope(), &options))?,
