@@ -165,8 +165,8 @@ pub(crate) fn sampled(task: Task, state: &mut TaskState) {
     }
 }
 
-/// A request is over, on whatever thread that is seen: nothing is kept of its
-/// goroutine.
+/// A request is over, on whatever thread that is seen: nothing is kept of what
+/// waited for it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn work_over(conn: *const Conn) -> i32 {
@@ -177,7 +177,8 @@ pub(crate) extern "C" fn work_over(conn: *const Conn) -> i32 {
     let goid = if conn.parts.unit == UnitKind::Goroutine as u8 {
         open::ends(conn.tgid, conn.goid);
         conn.goid
-    } else if conn.parts.unit == UnitKind::Loop as u8 {
+    } else if conn.parts.unit != UnitKind::None as u8 {
+        // A thread too: it may have turned out to be a loop meanwhile.
         unit(conn.id)
     } else {
         return 0;
