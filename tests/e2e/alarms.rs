@@ -260,9 +260,8 @@ fn loss_on_a_wire_is_told_and_counted_as_the_socket_counts_it_and_resolves() {
 #[test]
 fn promtool_agrees_with_the_rules_and_their_tests() {
     require!(has_tool("promtool"), "promtool is not installed");
-    for arguments in
-        [["check", "rules", "rules.yaml"].as_slice(), &["test", "rules", "tests/rules.test.yaml"]]
-    {
+    let tests = ["test", "rules", "tests/rules.test.yaml", "tests/slow.test.yaml"];
+    for arguments in [["check", "rules", "rules.yaml"].as_slice(), &tests] {
         let mut command = std::process::Command::new("promtool");
         let output = command.args(arguments).current_dir(rules::path("")).output().unwrap();
         let said = [output.stdout, output.stderr].concat();

@@ -59,6 +59,8 @@ mod cpu;
 mod edges;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
+/// The shipped rules under an ordinary load, live and on record.
+mod quiet;
 /// The syscalls lane against calls that are known one by one.
 mod syscalls;
 

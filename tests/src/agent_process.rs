@@ -211,8 +211,14 @@ fn command(wrapper: &[&str], addr: SocketAddr, socket: &Path, args: &[&str]) -> 
 }
 
 /// Variables of the tests, which the agent would refuse as misspelt.
-pub const OWN_VARIABLES: [&str; 5] =
-    ["STRATA_BIN", "STRATA_FULL", "STRATA_PATIENCE", "STRATA_SKIPS", "STRATA_STRICT"];
+pub const OWN_VARIABLES: [&str; 6] = [
+    "STRATA_BIN",
+    "STRATA_FULL",
+    "STRATA_PATIENCE",
+    "STRATA_RECORD",
+    "STRATA_SKIPS",
+    "STRATA_STRICT",
+];
 
 /// The released binary, in the environment of a user.
 #[must_use]

@@ -30,6 +30,7 @@ pub mod probed_code;
 pub mod process;
 pub mod prometheus;
 pub mod puppet;
+pub mod recorded;
 pub mod require;
 pub mod round_trips;
 pub mod rules;

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 
 use crate::agent_process::free_port;
 use crate::process::Process;
+use crate::recorded::{STEP_SECONDS, Series};
 use crate::{eventually, http};
 
 /// A running Prometheus; it ends with this value, and its data with it.
@@ -126,6 +127,28 @@ impl Prometheus {
                 Ok((series["metric"].clone(), value.context("no value")?))
             })
             .collect()
+    }
+
+    /// Evaluates a query at each step of a recording, from `start` to `end` in
+    /// seconds of the epoch: its series by name.
+    ///
+    /// # Errors
+    /// As [`Prometheus::query`].
+    pub fn range(&self, query: &str, start: u64, end: u64) -> anyhow::Result<Vec<Series>> {
+        let path = format!(
+            "/api/v1/query_range?start={start}&end={end}&step={STEP_SECONDS}&query={}",
+            http::percent_encode(query)
+        );
+        let json: serde_json::Value = serde_json::from_slice(&http::get(self.addr, &path)?.body)?;
+        anyhow::ensure!(json["status"] == "success", "query {query}: {json}");
+        let steps = (end.saturating_sub(start) / STEP_SECONDS + 1) as usize;
+        let result = json["data"]["result"].as_array().context("no result")?;
+        let mut series = result
+            .iter()
+            .map(|element| Series::parse(element, start, steps))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        series.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(series)
     }
 
     /// The value of a query that gives one series; `None` if it gives none.
