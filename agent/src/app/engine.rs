@@ -43,7 +43,7 @@ const QUEUE_BATCHES: usize = 32;
 /// Events of a batch, at most: with the bound above 7 MB.
 const BATCH_EVENTS: usize = 1024;
 /// An idle reader sleeps up to this long; the ring holds more than that.
-const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(250);
 /// How often idle connections are swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Sweeps from one look for services and processes that are gone to the next:
