@@ -134,9 +134,9 @@ fn layouts() -> Vec<Layout> {
             caller,
             is_send_full,
             call,
-            is_resent,
             is_announced,
-            _pad2,
+            resent_rtt_us,
+            resent_ns,
             loss_ns,
             owner,
             owner_read_ns
@@ -237,6 +237,8 @@ fn layouts() -> Vec<Layout> {
             offs_ns,
             kernel_ns,
             kernel_off_ns,
+            peer_worst_ns,
+            peer_worst_end_ns,
             runqueue_worst_ns,
             culprit_comm,
             culprit_tgid,
@@ -257,6 +259,7 @@ fn layouts() -> Vec<Layout> {
             counted,
             was_lost,
             turn,
+            peer_worst_reason,
             _pad,
             left
         }),

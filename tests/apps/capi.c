@@ -48,7 +48,7 @@ struct request {
     long length;     // by its head
     ns_t us_ns;      // ?us=, as nanoseconds
     long bytes;      // ?bytes=
-    int tos;         // ?tos=, for the downstream
+    int tos;         // ?tos=, of what is sent to be lost
     int *downstream; // the connection's own
     struct entry *entry;
 };
@@ -215,6 +215,40 @@ static int dial(void) {
     return -1;
 }
 
+// Sends with one segment in the middle marked by a type of service, for who
+// loses what is marked. What is not yet acknowledged does not fit into the buffer.
+static int send_marked(int fd, const char *data, long bytes, int tos) {
+    int unmarked = 0, buffer = 65536;
+    if (tos == 0)
+        return send_all(fd, data, bytes);
+    long half = bytes / 2, marked = bytes / 2 < 1000 ? bytes / 2 : 1000;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
+    if (send_all(fd, data, half) < 0)
+        return -1;
+    setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+    int result = send_all(fd, data + half, marked);
+    setsockopt(fd, IPPROTO_IP, IP_TOS, &unmarked, sizeof unmarked);
+    return result < 0 ? -1 : send_all(fd, data + half + marked, bytes - half - marked);
+}
+
+// Sends a peer a body of ?bytes=, on the connection's own connection to it.
+static int on_post(struct request *r) {
+    char text[256], answer[1024];
+    if (*r->downstream < 0)
+        *r->downstream = dial();
+    int fd = *r->downstream;
+    int length = snprintf(text, sizeof text,
+                          "POST /body/0 HTTP/1.1\r\nHost: d\r\nContent-Length: %ld\r\n\r\n", r->bytes);
+    char *data = calloc(1, r->bytes);
+    ns_t start = now_ns();
+    int is_lost = send_all(fd, text, length) < 0 || send_marked(fd, data, r->bytes, r->tos) < 0 ||
+                  recv(fd, answer, sizeof answer, 0) <= 0;
+    if (!is_lost)
+        note(r, "post", now_ns() - start);
+    free(data);
+    return is_lost ? 502 : 200;
+}
+
 // Waits for a peer, on the connection's own connection to it.
 static int on_down(struct request *r) {
     char text[256], answer[1024];
@@ -255,7 +289,7 @@ static void send_big(struct request *r) {
     char *data = calloc(1, r->bytes);
     int length = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %ld\r\n\r\n", r->bytes);
     ns_t start = now_ns();
-    if (send_all(r->fd, head, length) == 0 && send_all(r->fd, data, r->bytes) == 0)
+    if (send_all(r->fd, head, length) == 0 && send_marked(r->fd, data, r->bytes, r->tos) == 0)
         note(r, "big", now_ns() - start);
     free(data);
 }
@@ -284,6 +318,8 @@ static int serve(struct request *r) {
     }
     if (strcmp(kind, "down") == 0)
         status = on_down(r);
+    if (strcmp(kind, "post") == 0)
+        status = on_post(r);
     if (is_big)
         send_big(r);
     else if (status == 200)

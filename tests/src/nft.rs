@@ -177,11 +177,58 @@ pub fn drop_marked_once(netns: &Netns, dscp: u32) -> anyhow::Result<()> {
 }}
 "
     );
+    install_for_good(netns, &text)
+}
+
+/// Rules that go with their namespace.
+fn install_for_good(netns: &Netns, text: &str) -> anyhow::Result<()> {
     let mut file = tempfile::NamedTempFile::new()?;
     std::io::Write::write_all(&mut file, text.as_bytes())?;
     let argv = ["nft", "-f", &file.path().to_string_lossy()].map(str::to_owned);
-    process::run(&mut netns.command(&argv)).with_context(|| text.clone())?;
+    process::run(&mut netns.command(&argv)).with_context(|| text.to_owned())?;
     Ok(())
+}
+
+/// Loses the first copy of the first segment with this differentiated services
+/// code point of a connection into `netns`, and with it whatever comes after it
+/// until it comes again: as a link does that fails for a moment. Then marks
+/// count for nothing until the connection had none for a moment.
+///
+/// # Errors
+/// When `nft` refuses it.
+pub fn drop_marked_and_after(netns: &Netns, dscp: u32) -> anyhow::Result<()> {
+    let is_marked = format!("ip dscp {dscp} meta length > 80");
+    let text = format!(
+        "table inet {TABLE} {{
+ set holes {{
+  typeof tcp sport . tcp sequence
+  flags dynamic, timeout
+  timeout 1m
+  size 65536
+ }}
+ set failing {{
+  typeof tcp sport
+  flags dynamic, timeout
+  timeout 1m
+  size 65536
+ }}
+ set mended {{
+  typeof tcp sport
+  flags dynamic, timeout
+  timeout 5ms
+  size 65536
+ }}
+ chain arrive {{
+  type filter hook input priority 0;
+  tcp sport . tcp sequence @holes delete @holes {{ tcp sport . tcp sequence }} delete @failing {{ tcp sport }} update @mended {{ tcp sport }} accept
+  tcp sport @failing meta length > 80 drop
+  {is_marked} tcp sport @mended update @mended {{ tcp sport }} accept
+  {is_marked} add @holes {{ tcp sport . tcp sequence }} add @failing {{ tcp sport }} drop
+ }}
+}}
+"
+    );
+    install_for_good(netns, &text)
 }
 
 impl Drop for Rules<'_> {

@@ -215,13 +215,14 @@ pub struct Conn {
     /// Of a call whose caller's wait it is part of: [`CALL_SENT`], then
     /// [`CALL_READY`] until the reply is read; else 0.
     pub call: u8,
-    /// Of a call: 1 once a part of it was sent again.
-    pub is_resent: u8,
     /// Of a call by an event loop: 1 from where it is known whose it will be to
     /// its first send.
     pub is_announced: u8,
-    /// Zero.
-    pub _pad2: [u8; 3],
+    /// The smoothed round trip at `resent_ns`, microseconds.
+    pub resent_rtt_us: u32,
+    /// When something was first sent again since bytes were last handed to TCP;
+    /// 0 if nothing was.
+    pub resent_ns: u64,
     /// Of a call: time of the wait for its reply that sending again explains.
     pub loss_ns: u64,
     /// Of a call by an event loop: [`Conn::id`] of the request that it is for;
@@ -290,9 +291,9 @@ impl Conn {
             caller: 0,
             is_send_full: 0,
             call: 0,
-            is_resent: 0,
             is_announced: 0,
-            _pad2: [0; 3],
+            resent_rtt_us: 0,
+            resent_ns: 0,
             loss_ns: 0,
             owner: 0,
             owner_read_ns: 0,
@@ -307,21 +308,30 @@ impl Conn {
         }
     }
 
-    /// Of a call: a part of it is sent again.
+    /// Something is sent again.
     #[inline(always)]
-    pub const fn on_resent(&mut self) {
-        if self.role == ROLE_CLIENT && self.phase == READING {
-            self.is_resent = 1;
+    pub const fn on_resent(&mut self, now_ns: u64, srtt_us: u32) {
+        if self.resent_ns == 0 {
+            self.resent_ns = now_ns;
+            self.resent_rtt_us = srtt_us;
         }
+    }
+
+    /// The round trip that what was sent again would have taken, nanoseconds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn resent_rtt_ns(&self) -> u64 {
+        self.resent_rtt_us as u64 * 1_000
     }
 
     /// Of a call: the first byte of its reply is readable. Without loss it
     /// would have been answered a round trip after it was sent, or later.
     #[inline(always)]
-    pub const fn on_reply(&mut self, now_ns: u64, srtt_us: u32) {
+    pub const fn on_reply(&mut self, now_ns: u64) {
         self.reply_ready_ns = now_ns;
-        if self.is_resent != 0 {
-            self.loss_ns = now_ns.saturating_sub(self.sent_ns + srtt_us as u64 * 1_000);
+        if self.resent_ns != 0 {
+            self.loss_ns = now_ns.saturating_sub(self.sent_ns + self.resent_rtt_ns());
+            self.resent_ns = 0;
         }
     }
 
@@ -399,7 +409,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 600);
+const _: () = assert!(size_of::<Conn>() <= 640);
 
 #[cfg(test)]
 mod tests;

@@ -102,6 +102,11 @@ pub struct Line {
     pub kernel_ns: u64,
     /// `off_ns` when the system call began.
     pub kernel_off_ns: u64,
+    /// The longest wait for a peer that a loss may explain: until TCP took more,
+    /// or in a call.
+    pub peer_worst_ns: u64,
+    /// When it was over.
+    pub peer_worst_end_ns: u64,
     /// The longest wait for a CPU.
     pub runqueue_worst_ns: u64,
     /// Who ran in it.
@@ -143,8 +148,10 @@ pub struct Line {
     pub was_lost: u8,
     /// Of an event loop: what was read and sent in this turn.
     pub turn: u8,
+    /// Why `peer_worst_ns` was waited, see [`Off`].
+    pub peer_worst_reason: u8,
     /// Zero.
-    pub _pad: [u8; 4],
+    pub _pad: [u8; 3],
     /// The goroutine that was found to have left the thread at its last idle
     /// time.
     pub left: u64,
@@ -167,6 +174,8 @@ impl Line {
             offs_ns: [0; OFFS],
             kernel_ns: 0,
             kernel_off_ns: 0,
+            peer_worst_ns: 0,
+            peer_worst_end_ns: 0,
             runqueue_worst_ns: 0,
             culprit_comm: [0; 16],
             culprit_tgid: 0,
@@ -187,7 +196,8 @@ impl Line {
             epoch: 0,
             was_lost: 0,
             turn: 0,
-            _pad: [0; 4],
+            peer_worst_reason: 0,
+            _pad: [0; 3],
             left: 0,
         }
     }
@@ -197,6 +207,39 @@ impl Line {
     pub fn off(&mut self, reason: u8, ns: u64) {
         self.off_ns += ns;
         self.offs_ns[usize::from(reason) & (OFFS - 1)] += ns;
+    }
+
+    /// A wait of `ns` for a peer has ended; [`Line::off`] has it too.
+    #[inline(always)]
+    pub fn waited_for_peer(&mut self, reason: u8, ns: u64, now_ns: u64) {
+        if ns > self.peer_worst_ns {
+            self.peer_worst_ns = ns;
+            self.peer_worst_end_ns = now_ns;
+            self.peer_worst_reason = reason;
+        }
+    }
+
+    /// The thread has sent, and something was sent again at `resent_ns`:
+    /// without that, the wait in which it was would have been over after a
+    /// round trip.
+    #[inline(always)]
+    pub fn lost_in_sending(&mut self, resent_ns: u64, round_trip_ns: u64) {
+        let waited_ns = self.peer_worst_ns;
+        let from_ns = self.peer_worst_end_ns.saturating_sub(waited_ns);
+        if resent_ns <= from_ns || resent_ns > self.peer_worst_end_ns {
+            return;
+        }
+        self.peer_worst_ns = 0;
+        self.lost(self.peer_worst_reason, waited_ns.saturating_sub(round_trip_ns));
+    }
+
+    /// Of the time off the CPU for a reason, so much was waited because of loss.
+    #[inline(always)]
+    pub fn lost(&mut self, reason: u8, ns: u64) {
+        let of_ns = &mut self.offs_ns[usize::from(reason) & (OFFS - 1)];
+        let lost_ns = if ns < *of_ns { ns } else { *of_ns };
+        *of_ns -= lost_ns;
+        self.offs_ns[Off::Loss as usize] += lost_ns;
     }
 
     /// A system call of the open request is over, or is cut at `now_ns` by a
@@ -228,6 +271,7 @@ impl Line {
             self.off_ns = 0;
             self.offs_ns = [0; OFFS];
             self.runqueue_worst_ns = 0;
+            self.peer_worst_ns = 0;
         }
         self.doubt_ns = 0;
         self.kernel_ns = 0;
@@ -305,6 +349,9 @@ impl Line {
             left_ns -= ns;
             i += 1;
         }
+        if self.offs_ns[Off::Loss as usize] != 0 {
+            parts.estimated |= Part::Loss.bit();
+        }
         if self.runqueue_worst_ns > parts.runqueue_worst_ns {
             parts.runqueue_worst_ns = self.runqueue_worst_ns;
             parts.culprit_tgid = 0;
@@ -355,3 +402,49 @@ impl Default for Line {
 }
 
 const _: () = assert!((Off::LateSleep as usize) < OFFS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEND: u8 = Off::Send as u8;
+
+    fn waited(line: &mut Line, from_ns: u64, to_ns: u64) {
+        line.off(SEND, to_ns - from_ns);
+        line.waited_for_peer(SEND, to_ns - from_ns, to_ns);
+    }
+
+    /// Time of sending and of loss.
+    fn split(line: &Line) -> (u64, u64) {
+        (line.offs_ns[Off::Send as usize], line.offs_ns[Off::Loss as usize])
+    }
+
+    #[test]
+    fn the_wait_in_which_something_was_sent_again_is_loss_but_for_a_round_trip() {
+        let mut line = Line::new();
+        waited(&mut line, 1_000, 1_300);
+        waited(&mut line, 2_000, 7_000);
+        waited(&mut line, 8_000, 8_100);
+        line.lost_in_sending(6_500, 40);
+        assert_eq!(split(&line), (440, 4_960));
+        // It is told once.
+        line.lost_in_sending(6_500, 40);
+        assert_eq!(split(&line), (440, 4_960));
+        let mut parts = RequestParts::new();
+        line.book(10_000, Run::Exact, &mut parts);
+        assert_eq!(parts.ns[Part::Loss as usize], 4_960);
+        assert_eq!(parts.estimated, Part::Loss.bit());
+    }
+
+    #[test]
+    fn what_was_sent_again_outside_of_a_wait_made_nobody_wait() {
+        let mut line = Line::new();
+        waited(&mut line, 2_000, 7_000);
+        for resent_ns in [0, 1_500, 2_000, 7_001] {
+            line.lost_in_sending(resent_ns, 40);
+        }
+        assert_eq!(split(&line), (5_000, 0));
+        line.lost_in_sending(7_000, 6_000);
+        assert_eq!(split(&line), (5_000, 0), "a peer that is farther away than that");
+    }
+}

@@ -182,6 +182,15 @@ impl Parked {
         }
     }
 
+    /// It stopped until TCP took more, and something was sent again at
+    /// `resent_ns`: see [`super::Line::lost_in_sending`].
+    #[inline(always)]
+    pub const fn lost_in_sending(&mut self, resent_ns: u64, round_trip_ns: u64, now_ns: u64) {
+        if self.parked_ns != 0 && resent_ns > self.parked_ns {
+            self.loss_ns = now_ns.saturating_sub(self.parked_ns + round_trip_ns);
+        }
+    }
+
     /// It runs again: books the stop, and the run until now.
     #[inline(always)]
     pub fn resume(&mut self, resume: &Resume) {
@@ -395,5 +404,28 @@ mod tests {
         sent(&mut parked, 50);
         ready(&mut parked, 400, 1_000);
         assert_eq!((parked.called_ns, parked.loss_ns), (300, 300));
+    }
+
+    #[test]
+    fn a_stop_until_more_was_taken_is_loss_if_something_was_sent_again_in_it() {
+        let split = |resent_ns| {
+            let mut parked = Parked::new();
+            parked.parked_ns = 1_000;
+            parked.lost_in_sending(resent_ns, 100, 9_000);
+            parked.resume(&Resume {
+                now_ns: 9_000,
+                earliest_ns: 9_000,
+                busy_ns: 0,
+                seq: 1,
+                reason: 0,
+                was_idle: 1,
+                why: WHY_SENT,
+                sent_ns: 0,
+                ready_ns: 0,
+            });
+            (parked.parts.ns[Part::Send as usize], parked.parts.ns[Part::Loss as usize])
+        };
+        assert_eq!(split(5_000), (100, 7_900));
+        assert_eq!(split(900), (8_000, 0));
     }
 }

@@ -84,6 +84,17 @@ pub fn receives<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_
 pub fn answers<P: Goroutines>(worker: &mut Worker<'_, P>, conn: &mut Conn, now_ns: u64) {
     let why =
         Why { why: if conn.is_send_full != 0 { WHY_SENT } else { 0 }, sent_ns: 0, ready_ns: 0 };
+    if conn.resent_ns != 0 {
+        if worker.goroutine.id == 0 {
+            worker.line.lost_in_sending(conn.resent_ns, conn.resent_rtt_ns());
+        } else if conn.is_send_full != 0
+            && let Some(parked) = worker.process.parked(worker.goroutine.id)
+            && parked.request_ns == conn.read_ns
+        {
+            parked.lost_in_sending(conn.resent_ns, conn.resent_rtt_ns(), now_ns);
+        }
+        conn.resent_ns = 0;
+    }
     own(worker, conn, &why, now_ns);
     conn.is_send_full = 0;
     worker.line.sends();

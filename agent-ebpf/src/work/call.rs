@@ -192,9 +192,5 @@ pub(super) fn read(conn: &mut Conn, now_ns: u64) {
 /// waited because of loss was no wait for the peer.
 #[inline(always)]
 pub(super) fn lost(conn: &Conn, state: &mut TaskState) {
-    let offs_ns = &mut state.line.offs_ns;
-    let called_ns = offs_ns[Off::Downstream as usize];
-    let lost_ns = if conn.loss_ns < called_ns { conn.loss_ns } else { called_ns };
-    offs_ns[Off::Downstream as usize] -= lost_ns;
-    offs_ns[Off::Loss as usize] += lost_ns;
+    state.line.lost(Off::Downstream as u8, conn.loss_ns);
 }

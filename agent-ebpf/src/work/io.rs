@@ -49,6 +49,12 @@ fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) 
     }
     let is_loop = is_loop(state);
     let (line, goroutine) = (&mut state.line, &state.goroutine);
+    if conn.resent_ns != 0 {
+        if goroutine.is_followed == 0 {
+            line.lost_in_sending(conn.resent_ns, conn.resent_rtt_ns());
+        }
+        conn.resent_ns = 0;
+    }
     if is_loop {
         if is_first != 0 {
             call::loop_sent(conn, line, now_ns);

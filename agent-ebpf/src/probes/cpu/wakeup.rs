@@ -5,7 +5,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
-use super::{NAPPED, NAPS, READY, RUNS, THROTTLED, begin, charge, length};
+use super::{CALLS, NAPPED, NAPS, READY, RUNS, SENDS, THROTTLED, begin, charge, length};
 use crate::filter::{self, WATCHED};
 use crate::kernel::task::Task;
 use crate::stats;
@@ -41,6 +41,9 @@ fn wake(task: Task) {
         charge(state.service, state.wait, blocked_ns);
         if state.line.open != 0 {
             state.line.off(state.wait - 1, blocked_ns);
+            if state.wait == SENDS || state.wait == CALLS {
+                state.line.waited_for_peer(state.wait - 1, blocked_ns, now_ns);
+            }
         }
     }
     begin(state, ready(task), now_ns);

@@ -55,7 +55,6 @@ pub(super) fn send(sk: Sock, conn: &mut Conn, state: &mut TaskState, result: i32
         conn.caller = 0;
         conn.reply_ready_ns = 0;
         conn.call = 0;
-        conn.is_resent = 0;
         conn.loss_ns = 0;
         // What is unread is of the last reply.
         conn.ready_ns = 0;
@@ -148,12 +147,11 @@ fn status(task: Task, len: u64) -> u16 {
 
 /// The first byte of a reply, or of more of it, is readable.
 #[inline(always)]
-pub(super) fn ready(sk: Sock, conn: &mut Conn, now_ns: u64) {
+pub(super) fn ready(conn: &mut Conn, now_ns: u64) {
     if conn.phase != READING || conn.reply_ready_ns != 0 {
         return;
     }
-    let srtt_us = if conn.is_resent != 0 { sk.tcp().map_or(0, |tcp| tcp.srtt_us()) } else { 0 };
-    conn.on_reply(now_ns, srtt_us);
+    conn.on_reply(now_ns);
     work::answered(conn, now_ns);
 }
 

@@ -33,6 +33,6 @@ fn ready(ctx: &BtfTracePointContext) {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     conn.on_ready(now_ns);
     if conn.role == ROLE_CLIENT {
-        call::ready(sk, conn, now_ns);
+        call::ready(conn, now_ns);
     }
 }

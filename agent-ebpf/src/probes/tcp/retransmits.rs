@@ -8,6 +8,7 @@
 
 use agent_common::conn::Conn;
 use agent_common::stats::Program;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
@@ -37,7 +38,8 @@ fn skb(ctx: &BtfTracePointContext) {
     let Some(tcp) = sk.tcp() else {
         return;
     };
-    conn.on_resent();
+    // SAFETY: a helper without arguments.
+    conn.on_resent(unsafe { bpf_ktime_get_ns() }, tcp.srtt_us());
     let kind = if sk.state() == state::SYN_SENT { SYN } else { DATA };
     count(sk, conn, tcp, kind);
 }

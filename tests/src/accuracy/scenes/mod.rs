@@ -14,6 +14,8 @@ mod quota;
 
 use agent_common::parts::Part;
 
+use loss::Lost;
+
 use super::rig::{Join, Rig, Scene};
 
 const PLAIN: Scene = Scene {
@@ -103,7 +105,23 @@ pub const ALL: &[Scene] = &[
     Scene {
         words: &[("down", Part::Loss)],
         lacks: loss::lacks,
-        ..in_c("loss-c", "C: segment to the downstream lost", &[Part::Loss], loss::start)
+        ..in_c("loss-c", "C: segment to the downstream lost", &[Part::Loss], || {
+            loss::start(Lost::Call)
+        })
+    },
+    Scene {
+        words: &[("post", Part::Loss)],
+        lacks: loss::lacks,
+        ..in_c("loss-body-c", "C: loss inside a 1 MB request to it", &[Part::Loss], || {
+            loss::start(Lost::Body)
+        })
+    },
+    Scene {
+        words: &[("big", Part::Loss)],
+        lacks: loss::lacks,
+        ..in_c("loss-response-c", "C: loss inside a 1 MB response", &[Part::Loss], || {
+            loss::start(Lost::Response)
+        })
     },
     in_c("down-c", "C: slow downstream", &[Part::Downstream], || plain::start_c("down")),
     in_python("down-python", "Python: slow downstream", &[Part::Downstream], || {
