@@ -52,18 +52,17 @@ pub fn reason(blocked: &Blocked) -> Option<OffCpu> {
     if !is_deep && blocked.state & state::INTERRUPTIBLE == 0 {
         return None;
     }
+    // Before what is read from a disk: a page that a fault brings in, or that
+    // was given up and is wanted again, is waited for as I/O too.
+    if blocked.is_in_memstall || blocked.syscall == OUTSIDE {
+        // A page fault: its I/O, the memory map's lock, or reclaim; one that a
+        // program serves (userfaultfd) is waited for interruptibly.
+        return Some(OffCpu::Memory);
+    }
     // The bit alone is not enough: a wait for io_uring completions, which is
     // where its event loops idle, sets it too.
     if is_deep && blocked.is_in_iowait {
         return Some(OffCpu::Disk);
-    }
-    if blocked.is_in_memstall {
-        return Some(OffCpu::Memory);
-    }
-    if blocked.syscall == OUTSIDE {
-        // A page fault: its I/O, the memory map's lock, or reclaim; one that a
-        // program serves (userfaultfd) is waited for interruptibly.
-        return Some(OffCpu::Memory);
     }
     let class = class_of(blocked.syscall);
     if is_any(class, WAITS_FOR_PEERS) {
@@ -234,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn block_io_is_disk_in_any_call_and_in_page_faults() {
-        for call in ["", "read", "recvfrom", "io_uring_enter", "execve", "munmap"] {
+    fn block_io_is_disk_in_any_call() {
+        for call in ["read", "recvfrom", "io_uring_enter", "execve", "munmap"] {
             let thread = Blocked { is_in_iowait: true, ..blocked(D, call) };
             assert_eq!(reason(&thread), Some(OffCpu::Disk), "{call}");
         }
@@ -253,6 +252,14 @@ mod tests {
             let thread = Blocked { is_in_memstall: true, ..blocked(D, call) };
             assert_eq!(reason(&thread), Some(OffCpu::Memory), "{call}");
         }
+    }
+
+    #[test]
+    fn a_page_that_is_read_from_a_disk_is_memory() {
+        let fault = Blocked { is_in_iowait: true, ..blocked(D, "") };
+        let given_up = Blocked { is_in_iowait: true, is_in_memstall: true, ..blocked(D, "read") };
+        assert_eq!(reason(&fault), Some(OffCpu::Memory));
+        assert_eq!(reason(&given_up), Some(OffCpu::Memory));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 // id method path status 0 start_ns end_ns [what=ns]...
 //
 // usage: capi HOST:PORT [LOG]
-// environment: FILES, the folder for /fsync; DOWNSTREAM, HOST:PORT for /down
+// environment: FILES, the folder for /fsync, and of the file data for /thrash; DOWNSTREAM, HOST:PORT for /down
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,6 +27,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -187,6 +188,39 @@ static void on_fault(struct request *r) {
         close(f.uffd);
 }
 
+static const volatile char *data_of_file;
+static size_t data_pages;
+
+static void map_file(void) {
+    char path[256];
+    struct stat stat;
+    snprintf(path, sizeof path, "%s/data", getenv("FILES") ? getenv("FILES") : "/var/tmp");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &stat) != 0)
+        return;
+    char *data = mmap(NULL, stat.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (data == MAP_FAILED)
+        return;
+    madvise(data, stat.st_size, MADV_RANDOM);
+    data_pages = stat.st_size / PAGE;
+    data_of_file = data;
+}
+
+// Touches pages of a file, by lot, for that long: where the cgroup may not have
+// all of it in memory, each costs another its place, and is read from the disk.
+static void on_thrash(struct request *r) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static unsigned long seed = 1;
+    pthread_once(&once, map_file);
+    ns_t start = now_ns();
+    while (data_pages > 0 && now_ns() - start < r->us_ns) {
+        seed = seed * 6364136223846793005UL + 1442695040888963407UL;
+        (void)data_of_file[(seed >> 33) % data_pages * PAGE];
+    }
+    note(r, "fault", now_ns() - start);
+}
+
 static int send_all(int fd, const char *data, long left) {
     while (left > 0) {
         ssize_t sent = send(fd, data, left, MSG_NOSIGNAL);
@@ -309,6 +343,7 @@ static int serve(struct request *r) {
         else if (strcmp(kind, "lock") == 0) on_lock(r);
         else if (strcmp(kind, "fsync") == 0) on_fsync(r);
         else if (strcmp(kind, "fault") == 0) on_fault(r);
+        else if (strcmp(kind, "thrash") == 0) on_thrash(r);
         else if (strcmp(kind, "late") == 0) on_late(r);
         else if (strcmp(kind, "body") == 0) on_body(r);
     }

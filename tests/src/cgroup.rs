@@ -162,6 +162,37 @@ impl Cgroup {
         anyhow::bail!("no cpu controller here")
     }
 
+    /// Lets its processes have so much memory, page cache included.
+    ///
+    /// # Errors
+    /// When no hierarchy has a memory controller, or it refuses.
+    pub fn limit_memory(&self, bytes: u64) -> anyhow::Result<()> {
+        let text = bytes.to_string();
+        self.write_first(&["memory.limit_in_bytes", "memory.max"], &[&text, &text])
+    }
+
+    /// Lets its processes read so much a second from the device `MAJOR:MINOR`.
+    ///
+    /// # Errors
+    /// When no hierarchy has a controller that throttles reads, or it refuses.
+    pub fn limit_reads(&self, device: &str, bytes_per_second: u64) -> anyhow::Result<()> {
+        let old = format!("{device} {bytes_per_second}");
+        let new = format!("{device} rbps={bytes_per_second}");
+        self.write_first(&["blkio.throttle.read_bps_device", "io.max"], &[&old, &new])
+    }
+
+    /// Writes into the first of the files that there is, its own text.
+    fn write_first(&self, files: &[&str], texts: &[&str]) -> anyhow::Result<()> {
+        for (_, dir) in &self.dirs {
+            for (file, text) in files.iter().zip(texts) {
+                if dir.join(file).exists() {
+                    return write(&dir.join(file), text);
+                }
+            }
+        }
+        anyhow::bail!("no controller here has {}", files.join(" or "))
+    }
+
     /// Time for which its processes were throttled, by the kernel's own count.
     ///
     /// # Errors
@@ -210,9 +241,11 @@ fn make_path(hierarchy: &Hierarchy, path: &str) -> anyhow::Result<()> {
         let parent = dir.clone();
         dir.push(part);
         if hierarchy.is_unified {
-            // Without this the children of a pure v2 host have no cpu.max. On
-            // a hybrid host the controller is elsewhere and this is refused.
-            let _ = fs::write(parent.join("cgroup.subtree_control"), "+cpu");
+            // Without this the children of a pure v2 host have no limits. On
+            // a hybrid host the controllers are elsewhere and this is refused.
+            for controller in ["+cpu", "+memory", "+io"] {
+                let _ = fs::write(parent.join("cgroup.subtree_control"), controller);
+            }
         }
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         match fs::create_dir(&dir) {

@@ -11,6 +11,7 @@ mod loss;
 mod neighbour;
 mod plain;
 mod quota;
+mod reclaim;
 
 use agent_common::parts::Part;
 
@@ -91,6 +92,10 @@ pub const ALL: &[Scene] = &[
         ..in_c("disk-c", "C: fsync on a slow device", &[Part::Disk], disk::start)
     },
     in_c("memory-c", "C: page delivered late", &[Part::Memory], || plain::start_c("fault")),
+    Scene {
+        lacks: reclaim::lacks,
+        ..in_c("reclaim-c", "C: file larger than the memory limit", &[Part::Memory], reclaim::start)
+    },
     Scene {
         join: Join::UntilAccept(Part::Accept),
         ..in_c("accept-c", "C: accepted late", &[Part::Accept], accept::start)

@@ -80,12 +80,17 @@ fn with_log(server: Server, log: &Path) -> Server {
     server.arg(log.to_string_lossy())
 }
 
+/// One that asks for this kind.
+pub(super) fn act(kind: &'static str) -> Box<dyn Act> {
+    Box::new(Plain { kind, connection: None })
+}
+
 fn plain(
     kind: Kind,
     path: &'static str,
     start: impl FnOnce(Server) -> anyhow::Result<Workload>,
 ) -> anyhow::Result<Rig> {
-    rig(kind, Box::new(Plain { kind: path, connection: None }), start)
+    rig(kind, act(path), start)
 }
 
 /// The C server under requests for one kind, with a downstream of the same.
