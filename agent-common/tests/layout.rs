@@ -139,7 +139,11 @@ fn layouts() -> Vec<Layout> {
             _pad2,
             loss_ns,
             owner,
-            owner_read_ns
+            owner_read_ns,
+            out_of_order_counted,
+            window_ticks,
+            stall,
+            _pad3
         }),
         layout!(RequestRecord {
             kind,
@@ -340,6 +344,9 @@ fn layouts() -> Vec<Layout> {
             resets,
             connects,
             connect_ns,
+            out_of_order,
+            stalls,
+            stall_ns,
             rtt,
             jitter,
         }),

@@ -110,6 +110,8 @@ pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn
         // What went before is not counted.
         conn.segments_counted = tcp.data_segments_out();
         conn.retransmits_counted = tcp.retransmits();
+        conn.out_of_order_counted = tcp.out_of_order();
+        conn.window_ticks = tcp.window_wait(true).ticks;
     }
     Some(conn)
 }

@@ -14,7 +14,7 @@ use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
 use crate::record::request::{FLAG_ABORTED, RequestParts, RequestRecord, TraceContext};
 
-pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS};
+pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS, Stall, WindowWait};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -229,6 +229,16 @@ pub struct Conn {
     pub owner: u64,
     /// When that request was read.
     pub owner_read_ns: u64,
+    /// The socket's count of segments that came out of order, as far as it is
+    /// in counters.
+    pub out_of_order_counted: u32,
+    /// Its ticks of waiting for the peer's window, as far as they were looked at.
+    pub window_ticks: u32,
+    /// The wait with a window of zero that was going on at the last look, by the
+    /// tick that it began in; 0 if there was none.
+    pub stall: u32,
+    /// Zero.
+    pub _pad3: [u8; 4],
 }
 
 impl Conn {
@@ -296,6 +306,10 @@ impl Conn {
             loss_ns: 0,
             owner: 0,
             owner_read_ns: 0,
+            out_of_order_counted: 0,
+            window_ticks: 0,
+            stall: 0,
+            _pad3: [0; 4],
         }
     }
 
@@ -399,7 +413,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 600);
+const _: () = assert!(size_of::<Conn>() <= 616);
 
 #[cfg(test)]
 mod tests;

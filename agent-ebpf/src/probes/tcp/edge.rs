@@ -20,11 +20,27 @@ use crate::{atomic, stats};
 /// `BPF_NOEXIST`
 const NOEXIST: u64 = 1;
 
-/// What a look at a connection gave: segments sent, and a sample of its round
-/// trip unless `rtt_ns` is 0.
+/// What a look at a connection gave.
+pub(super) struct Look {
+    /// Segments sent.
+    pub(super) segments: u64,
+    /// Segments that came out of order.
+    pub(super) out_of_order: u64,
+    /// Waits for a window of zero that began.
+    pub(super) stalls: u64,
+    /// Time of such waits.
+    pub(super) stall_ns: u64,
+    /// A sample of the round trip, unless 0.
+    pub(super) rtt_ns: u64,
+    /// And its deviation.
+    pub(super) jitter_ns: u64,
+}
+
+/// Counts what a look gave.
 #[inline(always)]
-pub(super) fn sample(sk: Sock, conn: &Conn, segments: u64, rtt_ns: u64, jitter_ns: u64) {
-    if segments == 0 && rtt_ns == 0 {
+pub(super) fn sample(sk: Sock, conn: &Conn, look: &Look) {
+    let is_stalled = look.stalls | look.stall_ns != 0;
+    if look.segments | look.rtt_ns | look.out_of_order == 0 && !is_stalled {
         return;
     }
     let Some(edge) = find(sk, conn.service, conn.scope) else {
@@ -32,10 +48,17 @@ pub(super) fn sample(sk: Sock, conn: &Conn, segments: u64, rtt_ns: u64, jitter_n
     };
     // SAFETY: a map value.
     unsafe {
-        atomic::add(&raw mut (*edge).segments_sent, segments);
-        if rtt_ns != 0 {
-            observe(&raw mut (*edge).rtt, rtt_ns);
-            observe(&raw mut (*edge).jitter, jitter_ns);
+        atomic::add(&raw mut (*edge).segments_sent, look.segments);
+        if look.out_of_order != 0 {
+            atomic::add(&raw mut (*edge).out_of_order, look.out_of_order);
+        }
+        if is_stalled {
+            atomic::add(&raw mut (*edge).stalls, look.stalls);
+            atomic::add(&raw mut (*edge).stall_ns, look.stall_ns);
+        }
+        if look.rtt_ns != 0 {
+            observe(&raw mut (*edge).rtt, look.rtt_ns);
+            observe(&raw mut (*edge).jitter, look.jitter_ns);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a socket says of itself: segments sent, round-trip time, jitter.
+//! What a socket says of itself: segments sent and out of order, waits for the
+//! peer's window, round-trip time, jitter.
 //!
 //! Looked at where a program runs anyway, in process context: at the end of a
 //! request, at a client's send, in the sweep, and when the socket goes.
@@ -8,7 +9,7 @@ use agent_common::policy::LANE_TCP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::{accept_wait, edge, retransmits, scope_counters};
-use crate::kernel::sock::{Sock, Tcp};
+use crate::kernel::sock::{Sock, Tcp, state};
 use crate::{atomic, filter, globals, histogram};
 
 /// Looks at a connection if the last look is long enough ago.
@@ -36,6 +37,18 @@ pub(crate) fn sweep(sk: Sock, conn: &mut Conn, now_ns: u64) {
     if conn.role == ROLE_SERVER {
         accept_wait::without_io(sk, conn);
     }
+}
+
+/// The connection is closed, or cut off: a stall goes on until here, and is not
+/// to be told from what comes after.
+#[inline(always)]
+pub(crate) fn closing(sk: Sock, conn: &mut Conn) {
+    if conn.stall == 0 || !filter::has_lane(LANE_TCP) {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    look(sk, conn, now_ns, 1);
 }
 
 /// The socket goes: the last look.
@@ -68,27 +81,40 @@ fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
     let srtt_us = tcp.srtt_us();
     if !conn.is_sample_due(now_ns, srtt_us) {
         if is_last != 0 {
-            let new = segments(conn, tcp);
-            edge::sample(sk, conn, new, 0, 0);
+            let look = counts(sk, conn, tcp);
+            edge::sample(sk, conn, &look);
         }
         return;
     }
     // First, so that a second thread finds it done.
     conn.sampled_ns = now_ns;
-    let new = segments(conn, tcp);
-    let (mut rtt_ns, mut jitter_ns) = (0, 0);
+    let mut look = counts(sk, conn, tcp);
     if conn.take_round_trip(tcp.delivered(), srtt_us)
         && let Some(counters) = scope_counters(conn.service, conn.scope)
     {
-        rtt_ns = u64::from(srtt_us) * 1_000;
-        jitter_ns = u64::from(tcp.mdev_us()) * 1_000;
+        look.rtt_ns = u64::from(srtt_us) * 1_000;
+        look.jitter_ns = u64::from(tcp.mdev_us()) * 1_000;
         // SAFETY: a map value.
         unsafe {
-            histogram::observe(&raw mut (*counters).rtt, rtt_ns);
-            histogram::observe(&raw mut (*counters).jitter, jitter_ns);
+            histogram::observe(&raw mut (*counters).rtt, look.rtt_ns);
+            histogram::observe(&raw mut (*counters).jitter, look.jitter_ns);
         }
     }
-    edge::sample(sk, conn, new, rtt_ns, jitter_ns);
+    edge::sample(sk, conn, &look);
+}
+
+/// What the socket's own counts came by since the last look.
+#[inline(always)]
+fn counts(sk: Sock, conn: &mut Conn, tcp: Tcp) -> edge::Look {
+    let stall = conn.take_stall(&tcp.window_wait(sk.state() != state::CLOSE));
+    edge::Look {
+        segments: segments(conn, tcp),
+        out_of_order: u64::from(conn.take_out_of_order(tcp.out_of_order())),
+        stalls: u64::from(stall.is_new),
+        stall_ns: u64::from(stall.ticks) * u64::from(globals::TICK_NS.load()),
+        rtt_ns: 0,
+        jitter_ns: 0,
+    }
 }
 
 /// Segments sent since the last look; they are counted.
