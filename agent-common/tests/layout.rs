@@ -143,7 +143,9 @@ fn layouts() -> Vec<Layout> {
             out_of_order_counted,
             window_ticks,
             stall,
-            _pad3
+            new_out_of_order,
+            new_stalls,
+            new_stall_ticks
         }),
         layout!(RequestRecord {
             kind,

@@ -237,8 +237,12 @@ pub struct Conn {
     /// The wait with a window of zero that was going on at the last look, by the
     /// tick that it began in; 0 if there was none.
     pub stall: u32,
-    /// Zero.
-    pub _pad3: [u8; 4],
+    /// What the last look found, until it is counted: segments out of order.
+    pub new_out_of_order: u32,
+    /// The same: stalls that began.
+    pub new_stalls: u32,
+    /// The same: ticks of stalls.
+    pub new_stall_ticks: u32,
 }
 
 impl Conn {
@@ -309,7 +313,9 @@ impl Conn {
             out_of_order_counted: 0,
             window_ticks: 0,
             stall: 0,
-            _pad3: [0; 4],
+            new_out_of_order: 0,
+            new_stalls: 0,
+            new_stall_ticks: 0,
         }
     }
 
@@ -413,7 +419,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 616);
+const _: () = assert!(size_of::<Conn>() <= 624);
 
 #[cfg(test)]
 mod tests;

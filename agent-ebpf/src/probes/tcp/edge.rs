@@ -15,32 +15,18 @@ use agent_common::stats::Loss;
 
 use crate::kernel::sock::Sock;
 use crate::maps::{EDGES, EDGES_OF, NO_EDGE};
-use crate::{atomic, stats};
+use crate::{atomic, globals, stats};
 
 /// `BPF_NOEXIST`
 const NOEXIST: u64 = 1;
 
-/// What a look at a connection gave.
-pub(super) struct Look {
-    /// Segments sent.
-    pub(super) segments: u64,
-    /// Segments that came out of order.
-    pub(super) out_of_order: u64,
-    /// Waits for a window of zero that began.
-    pub(super) stalls: u64,
-    /// Time of such waits.
-    pub(super) stall_ns: u64,
-    /// A sample of the round trip, unless 0.
-    pub(super) rtt_ns: u64,
-    /// And its deviation.
-    pub(super) jitter_ns: u64,
-}
-
-/// Counts what a look gave.
+/// What a look at a connection gave: segments sent, a sample of its round trip
+/// unless `rtt_ns` is 0, and what it left in the connection.
 #[inline(always)]
-pub(super) fn sample(sk: Sock, conn: &Conn, look: &Look) {
-    let is_stalled = look.stalls | look.stall_ns != 0;
-    if look.segments | look.rtt_ns | look.out_of_order == 0 && !is_stalled {
+pub(super) fn sample(sk: Sock, conn: &Conn, segments: u64, rtt_ns: u64, jitter_ns: u64) {
+    let (out_of_order, stalls) = (conn.new_out_of_order, conn.new_stalls);
+    let stall_ticks = conn.new_stall_ticks;
+    if segments | rtt_ns == 0 && out_of_order | stalls | stall_ticks == 0 {
         return;
     }
     let Some(edge) = find(sk, conn.service, conn.scope) else {
@@ -48,17 +34,18 @@ pub(super) fn sample(sk: Sock, conn: &Conn, look: &Look) {
     };
     // SAFETY: a map value.
     unsafe {
-        atomic::add(&raw mut (*edge).segments_sent, look.segments);
-        if look.out_of_order != 0 {
-            atomic::add(&raw mut (*edge).out_of_order, look.out_of_order);
+        atomic::add(&raw mut (*edge).segments_sent, segments);
+        if out_of_order != 0 {
+            atomic::add(&raw mut (*edge).out_of_order, u64::from(out_of_order));
         }
-        if is_stalled {
-            atomic::add(&raw mut (*edge).stalls, look.stalls);
-            atomic::add(&raw mut (*edge).stall_ns, look.stall_ns);
+        if stalls | stall_ticks != 0 {
+            let tick_ns = u64::from(globals::TICK_NS.load());
+            atomic::add(&raw mut (*edge).stalls, u64::from(stalls));
+            atomic::add(&raw mut (*edge).stall_ns, u64::from(stall_ticks) * tick_ns);
         }
-        if look.rtt_ns != 0 {
-            observe(&raw mut (*edge).rtt, look.rtt_ns);
-            observe(&raw mut (*edge).jitter, look.jitter_ns);
+        if rtt_ns != 0 {
+            observe(&raw mut (*edge).rtt, rtt_ns);
+            observe(&raw mut (*edge).jitter, jitter_ns);
         }
     }
 }

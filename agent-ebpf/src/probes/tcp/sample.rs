@@ -81,40 +81,44 @@ fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
     let srtt_us = tcp.srtt_us();
     if !conn.is_sample_due(now_ns, srtt_us) {
         if is_last != 0 {
-            let look = counts(sk, conn, tcp);
-            edge::sample(sk, conn, &look);
+            faults(sk, conn);
+            let new = segments(conn, tcp);
+            edge::sample(sk, conn, new, 0, 0);
         }
         return;
     }
     // First, so that a second thread finds it done.
     conn.sampled_ns = now_ns;
-    let mut look = counts(sk, conn, tcp);
+    faults(sk, conn);
+    let new = segments(conn, tcp);
+    let (mut rtt_ns, mut jitter_ns) = (0, 0);
     if conn.take_round_trip(tcp.delivered(), srtt_us)
         && let Some(counters) = scope_counters(conn.service, conn.scope)
     {
-        look.rtt_ns = u64::from(srtt_us) * 1_000;
-        look.jitter_ns = u64::from(tcp.mdev_us()) * 1_000;
+        rtt_ns = u64::from(srtt_us) * 1_000;
+        jitter_ns = u64::from(tcp.mdev_us()) * 1_000;
         // SAFETY: a map value.
         unsafe {
-            histogram::observe(&raw mut (*counters).rtt, look.rtt_ns);
-            histogram::observe(&raw mut (*counters).jitter, look.jitter_ns);
+            histogram::observe(&raw mut (*counters).rtt, rtt_ns);
+            histogram::observe(&raw mut (*counters).jitter, jitter_ns);
         }
     }
-    edge::sample(sk, conn, &look);
+    edge::sample(sk, conn, new, rtt_ns, jitter_ns);
 }
 
-/// What the socket's own counts came by since the last look.
-#[inline(always)]
-fn counts(sk: Sock, conn: &mut Conn, tcp: Tcp) -> edge::Look {
+/// Segments out of order and stalls since the last look, left in the connection.
+///
+/// Not inlined, and nothing is returned: what lies in memory is one state to
+/// the verifier.
+#[inline(never)]
+fn faults(sk: Sock, conn: &mut Conn) {
+    let Some(tcp) = sk.tcp() else {
+        return;
+    };
+    conn.new_out_of_order = conn.take_out_of_order(tcp.out_of_order());
     let stall = conn.take_stall(&tcp.window_wait(sk.state() != state::CLOSE));
-    edge::Look {
-        segments: segments(conn, tcp),
-        out_of_order: u64::from(conn.take_out_of_order(tcp.out_of_order())),
-        stalls: u64::from(stall.is_new),
-        stall_ns: u64::from(stall.ticks) * u64::from(globals::TICK_NS.load()),
-        rtt_ns: 0,
-        jitter_ns: 0,
-    }
+    conn.new_stalls = u32::from(stall.is_new);
+    conn.new_stall_ticks = stall.ticks;
 }
 
 /// Segments sent since the last look; they are counted.
