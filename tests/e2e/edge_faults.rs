@@ -193,11 +193,12 @@ fn a_stall_that_a_reset_ends_has_its_time_and_goes_on_no_longer() {
     let mut stall = Stall::begin();
     stall.wait_for(2.0);
     let known_s = stall.since.elapsed().as_secs_f64();
+    // Before `ss` is asked: what it takes on a busy machine is not to be missed.
+    let asks = Instant::now();
     let before_s = stall.truth().window_limited_ms / 1e3;
-    let resets = Instant::now();
     stall.server.run("reset(s)").unwrap();
     assert_eq!(stall.client.end().unwrap(), "ConnectionResetError");
-    let most_s = before_s + resets.elapsed().as_secs_f64() + TICKS_S;
+    let most_s = before_s + asks.elapsed().as_secs_f64() + TICKS_S;
     let is_whole = |seen: &f64| *seen >= known_s - TICKS_S;
     let seen = eventually::settle(VISIBLE, || stall.seconds(), is_whole);
     assert!(is_whole(&seen) && seen <= most_s, "{known_s} <= {seen} <= {most_s}");
