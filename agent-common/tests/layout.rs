@@ -139,7 +139,13 @@ fn layouts() -> Vec<Layout> {
             resent_ns,
             loss_ns,
             owner,
-            owner_read_ns
+            owner_read_ns,
+            out_of_order_counted,
+            window_ticks,
+            stall,
+            new_out_of_order,
+            new_stalls,
+            new_stall_ticks
         }),
         layout!(RequestRecord {
             kind,
@@ -343,6 +349,9 @@ fn layouts() -> Vec<Layout> {
             resets,
             connects,
             connect_ns,
+            out_of_order,
+            stalls,
+            stall_ns,
             rtt,
             jitter,
         }),

@@ -104,14 +104,22 @@ pub(crate) fn make(sk: Sock, service: u16, role: u8) -> Option<&'static mut Conn
     conn.generation = filter::generation();
     conn.epoch = filter::connections_epoch();
     conn.scope = scope(sk) as u8;
-    if filter::has_lane(LANE_TCP)
-        && let Some(tcp) = sk.tcp()
-    {
-        // What went before is not counted.
-        conn.segments_counted = tcp.data_segments_out();
-        conn.retransmits_counted = tcp.retransmits();
+    if filter::has_lane(LANE_TCP) {
+        count_from_here(sk, conn);
     }
     Some(conn)
+}
+
+/// What went before is not counted. Not inlined: callers have many states.
+#[inline(never)]
+fn count_from_here(sk: Sock, conn: &mut Conn) {
+    let Some(tcp) = sk.tcp() else {
+        return;
+    };
+    conn.segments_counted = tcp.data_segments_out();
+    conn.retransmits_counted = tcp.retransmits();
+    conn.out_of_order_counted = tcp.out_of_order();
+    conn.window_ticks = tcp.window_wait(true).ticks;
 }
 
 /// Takes a connection's state away, if it has any.

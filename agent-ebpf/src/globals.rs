@@ -121,6 +121,18 @@ offsets! {
     TCP_RCV_NXT;
     /// `tcp_sock.copied_seq`
     TCP_COPIED_SEQ;
+    /// `tcp_sock.rcv_ooopack` (5.4); 0 where it does not exist.
+    TCP_RCV_OOOPACK;
+    /// `tcp_sock.snd_wnd`
+    TCP_SND_WND;
+    /// `tcp_sock.chrono_stat`, ticks by what was waited for
+    TCP_CHRONO_STAT;
+    /// `tcp_sock.chrono_start`, the tick that the wait which goes on began in
+    TCP_CHRONO_START;
+    /// Byte of `tcp_sock.chrono_type` (a bit field of two).
+    TCP_CHRONO_TYPE;
+    /// Its lower bit in that byte, as a mask; 0 where it does not exist.
+    TCP_CHRONO_TYPE_MASK;
 
     /// 1 if cgroup ids are those of a version 1 hierarchy.
     IS_CGROUP_V1;
@@ -128,6 +140,8 @@ offsets! {
     HIERARCHY_ID;
     /// Process id of the agent, never watched.
     AGENT_TGID;
+    /// Nanoseconds of a tick of the kernel (`jiffies`).
+    TICK_NS;
     /// 1 if the fourth argument of `sched_switch` exists (5.18).
     HAS_SWITCH_STATE;
     /// 1 if task storage can be made under the scheduler's locks (6.4): it has

@@ -39,8 +39,12 @@ const EMPTY: &[(&str, &str, &str)] = &[
         "{{workload}} and {{peer_namespace}} {{peer_workload}}: {{direction}}",
         "nobody cuts a connection off",
     ),
+    ("Waits for a zero window", EDGE, "every peer reads"),
+    ("Segments out of order", EDGE, "nothing is lost on the way within a machine"),
     ("Jitter by zone", "{{zone}} to {{peer_zone}}", "there is one node"),
 ];
+/// Legend of what is drawn for each edge.
+const EDGE: &str = "{{workload}} and {{peer_namespace}} {{peer_workload}}";
 /// Why those of pods are empty.
 const POD_NAMES: &str = "there is no Kubernetes to ask for names";
 

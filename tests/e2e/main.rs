@@ -56,6 +56,7 @@ mod alarms;
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;
 /// Edges: names of peers, and the verb `net`.
+mod edge_faults;
 mod edges;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;

@@ -10,11 +10,11 @@ use tests::{require, sys};
 /// than on Linux 6.18. A bound that is hit shows a change to look at.
 const BOUNDS: &[(&str, u32)] = &[
     ("sk_data_ready", 875),
-    ("sock_recv_length", 299_000),
-    ("sock_send_length", 109_750),
-    ("sweep_connections", 42_250),
-    ("inet_sock_set_state", 29_500),
-    ("tcp_destroy_sock", 15_375),
+    ("sock_recv_length", 303_500),
+    ("sock_send_length", 116_375),
+    ("sweep_connections", 44_000),
+    ("inet_sock_set_state", 43_375),
+    ("tcp_destroy_sock", 17_250),
     ("tcp_retransmit_skb", 2_125),
     ("tcp_retransmit_synack", 1_500),
     ("tcp_send_reset", 750),

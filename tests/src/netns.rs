@@ -173,6 +173,15 @@ impl Wire {
         Ok(())
     }
 
+    /// Gives an end one more address, at which it is another peer.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn add_address(&self, netns: &Netns, addr: IpAddr) -> anyhow::Result<()> {
+        ip(&["-n", netns.name(), "addr", "add", &format!("{addr}/24"), "dev", DEVICE])?;
+        Ok(())
+    }
+
     fn bring_up(&self) -> anyhow::Result<()> {
         for (name, addr) in [(self.client.name(), Self::CLIENT), (self.server.name(), Self::SERVER)]
         {

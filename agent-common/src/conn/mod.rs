@@ -14,7 +14,7 @@ use crate::head::{Head, Opened};
 use crate::limits::PATH_BYTES;
 use crate::record::request::{FLAG_ABORTED, RequestParts, RequestRecord, TraceContext};
 
-pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS};
+pub use tcp::{ACCEPT_ESTIMATE_NS, MIN_DELIVERED, NO_WAIT, SAMPLE_NS, Stall, WindowWait};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -230,6 +230,20 @@ pub struct Conn {
     pub owner: u64,
     /// When that request was read.
     pub owner_read_ns: u64,
+    /// The socket's count of segments that came out of order, as far as it is
+    /// in counters.
+    pub out_of_order_counted: u32,
+    /// Its ticks of waiting for the peer's window, as far as they were looked at.
+    pub window_ticks: u32,
+    /// The wait with a window of zero that was going on at the last look, by the
+    /// tick that it began in; 0 if there was none.
+    pub stall: u32,
+    /// What the last look found, until it is counted: segments out of order.
+    pub new_out_of_order: u32,
+    /// The same: stalls that began.
+    pub new_stalls: u32,
+    /// The same: ticks of stalls.
+    pub new_stall_ticks: u32,
 }
 
 impl Conn {
@@ -297,6 +311,12 @@ impl Conn {
             loss_ns: 0,
             owner: 0,
             owner_read_ns: 0,
+            out_of_order_counted: 0,
+            window_ticks: 0,
+            stall: 0,
+            new_out_of_order: 0,
+            new_stalls: 0,
+            new_stall_ticks: 0,
         }
     }
 
@@ -409,7 +429,7 @@ impl Conn {
     }
 }
 
-const _: () = assert!(size_of::<Conn>() <= 640);
+const _: () = assert!(size_of::<Conn>() <= 632);
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,30 @@ pub const ACCEPT_ESTIMATE_NS: u64 = 10_000_000;
 /// Stands for an accept wait that cannot be told.
 pub const NO_WAIT: u64 = u64::MAX;
 
+/// How long data waited until it fitted into the peer's window, by the socket's
+/// own clock: what `ss -ti` prints as `rwnd_limited`. In ticks of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowWait {
+    /// All such time, the wait that goes on included.
+    pub ticks: u32,
+    /// That of the wait that goes on; 0 if none does.
+    pub current: u32,
+    /// When the one that goes on began.
+    pub began: u32,
+    /// Whether one goes on and the window is zero. (A window that is small, or
+    /// far away, is waited for as well, in between segments that arrive.)
+    pub is_zero: bool,
+}
+
+/// What a look found of waits for a window of zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stall {
+    /// Whether it found one that was not known.
+    pub is_new: bool,
+    /// How far they came since the last look, ticks.
+    pub ticks: u32,
+}
+
 impl Conn {
     /// Data segments sent since this was asked last, from the socket's count.
     #[inline(always)]
@@ -35,6 +59,42 @@ impl Conn {
         let new = grown(count, self.retransmits_counted);
         self.retransmits_counted = self.retransmits_counted.wrapping_add(new);
         new
+    }
+
+    /// Segments that came out of order since this was asked last, from the
+    /// socket's count.
+    #[inline(always)]
+    pub fn take_out_of_order(&mut self, count: u32) -> u32 {
+        let new = grown(count, self.out_of_order_counted);
+        self.out_of_order_counted = self.out_of_order_counted.wrapping_add(new);
+        new
+    }
+
+    /// Stalls, and the time they took, since this was asked last.
+    ///
+    /// The socket has one clock for every wait for the window. Its time is a
+    /// stall's where the window is zero at this look, as far as that wait
+    /// reaches back, or was zero at the last. So a stall that ends before any
+    /// look comes is not seen, and one that was seen has all of its time.
+    #[inline(always)]
+    pub fn take_stall(&mut self, wait: &WindowWait) -> Stall {
+        let new = grown(wait.ticks, self.window_ticks);
+        self.window_ticks = self.window_ticks.wrapping_add(new);
+        let before = self.stall;
+        // 0 stands for none.
+        let began = if wait.began == 0 { 1 } else { wait.began };
+        self.stall = if wait.is_zero { began } else { 0 };
+        let is_new = wait.is_zero && began != before;
+        let ticks = if before != 0 {
+            new
+        } else if is_new && new > wait.current {
+            wait.current
+        } else if is_new {
+            new
+        } else {
+            0
+        };
+        Stall { is_new, ticks }
     }
 
     /// Whether [`SAMPLE_NS`] have passed since the last look.
@@ -132,6 +192,57 @@ mod tests {
         assert_eq!(conn.take_retransmits(13), 1);
     }
 
+    /// A wait that began at `began`, seen at `now`, after `earlier` ticks of others.
+    fn waits(earlier: u32, began: u32, now: u32, is_zero: bool) -> WindowWait {
+        let current = now.wrapping_sub(began);
+        WindowWait { ticks: earlier.wrapping_add(current), current, began, is_zero }
+    }
+
+    fn over(ticks: u32) -> WindowWait {
+        WindowWait { ticks, ..WindowWait::default() }
+    }
+
+    #[test]
+    fn a_stall_is_counted_once_and_has_all_of_its_time() {
+        let mut conn = Conn::new(1, ROLE_CLIENT);
+        // 40 ticks before it waited for a window that was small.
+        let first = conn.take_stall(&waits(40, 1_000, 1_030, true));
+        assert_eq!(first, Stall { is_new: true, ticks: 30 });
+        let second = conn.take_stall(&waits(40, 1_000, 1_280, true));
+        assert_eq!(second, Stall { is_new: false, ticks: 250 });
+        assert_eq!(conn.take_stall(&over(340)), Stall { is_new: false, ticks: 20 });
+        assert_eq!(conn.take_stall(&over(400)), Stall::default(), "a wait for a small window");
+    }
+
+    #[test]
+    fn the_next_stall_is_another_though_no_look_came_between() {
+        let mut conn = Conn::new(1, ROLE_CLIENT);
+        assert!(conn.take_stall(&waits(0, 1_000, 1_010, true)).is_new);
+        let next = conn.take_stall(&waits(50, 1_200, 1_230, true));
+        assert_eq!(next, Stall { is_new: true, ticks: 70 });
+        // The ticks of the kernel wrap, and one that begins at 0 is one too.
+        assert!(conn.take_stall(&waits(80, 0, 5, true)).is_new);
+    }
+
+    #[test]
+    fn a_window_that_is_not_zero_stalls_nobody() {
+        let mut conn = Conn::new(1, ROLE_CLIENT);
+        for now in (1_000..2_000).step_by(50) {
+            assert_eq!(conn.take_stall(&waits(7, 900, now, false)), Stall::default());
+        }
+        // It got full only now: what was waited before stays out.
+        let stall = conn.take_stall(&waits(7, 900, 2_050, true));
+        assert_eq!(stall, Stall { is_new: true, ticks: 100 });
+    }
+
+    #[test]
+    fn a_socket_that_is_cut_off_in_a_stall_takes_nothing_back() {
+        let mut conn = Conn::new(1, ROLE_CLIENT);
+        conn.take_stall(&waits(0, 1_000, 1_500, true));
+        // The kernel does not add a wait that it cut off.
+        assert_eq!(conn.take_stall(&over(0)), Stall::default());
+    }
+
     #[test]
     fn at_most_one_sample_a_round_trip_and_a_millisecond() {
         let mut conn = Conn::new(1, ROLE_CLIENT);
@@ -202,6 +313,22 @@ mod tests {
                 taken += u64::from(conn.take_segments(count));
             }
             prop_assert_eq!(taken, steps.iter().map(|step| u64::from(*step)).sum::<u64>());
+        }
+
+        #[test]
+        fn stalls_take_no_more_than_all_waits_for_the_window(
+            looks in proptest::collection::vec((0u32..200, 0u32..200, any::<bool>()), 0..50),
+        ) {
+            let mut conn = Conn::new(1, ROLE_CLIENT);
+            let (mut now, mut earlier, mut taken) = (5u32, 0u32, 0u64);
+            for (idle, wait, is_zero) in looks {
+                now += idle;
+                let seen = waits(earlier, now, now + wait, is_zero);
+                taken += u64::from(conn.take_stall(&seen).ticks);
+                now += wait;
+                earlier += wait;
+                prop_assert!(taken <= u64::from(earlier));
+            }
         }
 
         #[test]

@@ -118,6 +118,12 @@ pub struct EdgeCounters {
     pub connects: [u64; CONNECT_RESULTS.len()],
     /// Time from SYN to established of those that succeeded, nanoseconds.
     pub connect_ns: u64,
+    /// Segments that came out of order.
+    pub out_of_order: u64,
+    /// Times that data waited because the peer's window was zero.
+    pub stalls: u64,
+    /// How long it did, nanoseconds.
+    pub stall_ns: u64,
     /// Smoothed round-trip times, at most one sample a connection and round trip.
     pub rtt: EdgeHistogram,
     /// Mean deviations of the round-trip time, sampled with `rtt`.
@@ -137,6 +143,9 @@ impl EdgeCounters {
             resets: [0; RESET_DIRECTIONS.len()],
             connects: [0; CONNECT_RESULTS.len()],
             connect_ns: 0,
+            out_of_order: 0,
+            stalls: 0,
+            stall_ns: 0,
             rtt: EdgeHistogram::new(),
             jitter: EdgeHistogram::new(),
         }
@@ -154,6 +163,9 @@ impl EdgeCounters {
         value.resets = core::array::from_fn(|_| next());
         value.connects = core::array::from_fn(|_| next());
         value.connect_ns = next();
+        value.out_of_order = next();
+        value.stalls = next();
+        value.stall_ns = next();
         for histogram in [&mut value.rtt, &mut value.jitter] {
             histogram.sum_ns = next();
             histogram.pairs = core::array::from_fn(|_| next());
@@ -191,7 +203,8 @@ mod tests {
         assert_eq!(value.resets, [5, 6]);
         assert_eq!(value.connects, [7, 8, 9, 10]);
         assert_eq!(value.connect_ns, 11);
-        assert_eq!((value.rtt.sum_ns, value.rtt.pairs[0]), (12, 13));
+        assert_eq!((value.out_of_order, value.stalls, value.stall_ns), (12, 13, 14));
+        assert_eq!((value.rtt.sum_ns, value.rtt.pairs[0]), (15, 16));
         assert_eq!(value.jitter.pairs[WORDS - 1], EdgeCounters::WORDS as u64);
         assert_eq!(EdgeCounters::from_words(&[]), EdgeCounters::new());
         let key = EdgeKey { service: 7, remote: LOOPBACK };

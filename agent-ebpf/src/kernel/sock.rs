@@ -1,10 +1,16 @@
 //! `struct sock` and `struct tcp_sock`.
 
+use agent_common::conn::WindowWait;
 use agent_common::policy::ListenerKey;
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_skc_to_tcp_sock};
 
 use super::field;
 use crate::globals;
+
+/// `TCP_CHRONO_RWND_LIMITED`: what waits for the peer's window.
+const WAITS_FOR_WINDOW: u32 = 2;
+/// Its time in `chrono_stat`, of four bytes each: the second.
+const WINDOW_STAT: usize = 4;
 
 /// `AF_INET`
 pub(crate) const AF_INET: u16 = 2;
@@ -221,6 +227,43 @@ impl Tcp {
     #[inline(always)]
     pub(crate) fn delivered(self) -> u32 {
         self.read(&globals::TCP_DELIVERED)
+    }
+
+    /// Segments that arrived before others that were sent earlier; 0 where the
+    /// kernel does not count them.
+    #[inline(always)]
+    pub(crate) fn out_of_order(self) -> u32 {
+        if globals::TCP_RCV_OOOPACK.load() == 0 {
+            return 0;
+        }
+        self.read(&globals::TCP_RCV_OOOPACK)
+    }
+
+    /// Waits for the peer's window, as `ss` counts them (`tcp_get_info`). The
+    /// clock of a socket that is cut off is never stopped, so of one that is not
+    /// open only what is over counts.
+    #[inline(always)]
+    pub(crate) fn window_wait(self, is_open: bool) -> WindowWait {
+        let mask = globals::TCP_CHRONO_TYPE_MASK.load();
+        if mask == 0 {
+            return WindowWait { ticks: 0, current: 0, began: 0, is_zero: false };
+        }
+        // SAFETY: a byte and four of a live TCP socket.
+        let (kind, ticks): (u8, u32) = unsafe {
+            (
+                field(self.at, &globals::TCP_CHRONO_TYPE),
+                field(self.at.add(WINDOW_STAT), &globals::TCP_CHRONO_STAT),
+            )
+        };
+        if !is_open || u32::from(kind) & (3 * mask) != WAITS_FOR_WINDOW * mask {
+            return WindowWait { ticks, current: 0, began: 0, is_zero: false };
+        }
+        let began = self.read(&globals::TCP_CHRONO_START);
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_jiffies64() } as u32;
+        let current = now.wrapping_sub(began);
+        let is_zero = self.read(&globals::TCP_SND_WND) == 0;
+        WindowWait { ticks: ticks.wrapping_add(current), current, began, is_zero }
     }
 
     /// Whether data waits to be read.

@@ -121,6 +121,7 @@ fn closes(sk: Sock, old: i32) {
     let Some(conn) = connections::find(sk) else {
         return;
     };
+    tcp::sample::closing(sk, conn);
     // Its answer would have said so. Later states are entered when packets
     // come, on whatever thread that interrupts.
     let is_open = old == state::ESTABLISHED || old == state::CLOSE_WAIT;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use agent_common::counter::tcp::{CONNECT_OK, CONNECT_RESULTS, RESET_DIRECTIONS, RETRANSMIT_KINDS};
 use agent_common::histogram::Histogram;
 
-use super::budget::{Budget, EDGE_CONNECT_SET, EDGE_RESET_SET, EDGE_SET, Group};
+use super::budget::{
+    Budget, EDGE_CONNECT_SET, EDGE_ORDER_SET, EDGE_RESET_SET, EDGE_SET, EDGE_STALL_SET, Group,
+};
 use super::histogram::HistogramValue;
 use super::labels::{Identity, LabelSet};
 use super::snapshot::{Snapshot, Value};
@@ -20,7 +22,7 @@ use crate::event::peer::PeerName;
 use crate::metrics::Metric;
 use crate::metrics::workload::{
     EDGE_CONNECT_TIME, EDGE_CONNECTS, EDGE_JITTER, EDGE_RESETS, EDGE_RETRANSMITS, EDGE_RTT,
-    EDGE_SEGMENTS_SENT,
+    EDGE_SEGMENTS_OUT_OF_ORDER, EDGE_SEGMENTS_SENT, EDGE_ZERO_WINDOW_STALLS, EDGE_ZERO_WINDOW_TIME,
 };
 
 /// Peers that a container may have series of.
@@ -38,6 +40,8 @@ struct Edge {
     is_shown: IsShown,
     shows_connects: IsShown,
     shows_resets: IsShown,
+    shows_order: IsShown,
+    shows_stalls: IsShown,
 }
 
 impl Default for Edge {
@@ -48,10 +52,20 @@ impl Default for Edge {
             resets: [0; RESET_DIRECTIONS.len()],
             connects: [0; CONNECT_RESULTS.len()],
             connect_ns: 0,
+            out_of_order: 0,
+            stalls: 0,
+            stall_ns: 0,
             rtt: Histogram::new(),
             jitter: Histogram::new(),
         };
-        Self { sums: Box::new(sums), is_shown: None, shows_connects: None, shows_resets: None }
+        Self {
+            sums: Box::new(sums),
+            is_shown: None,
+            shows_connects: None,
+            shows_resets: None,
+            shows_order: None,
+            shows_stalls: None,
+        }
     }
 }
 
@@ -63,6 +77,9 @@ impl Edge {
         add_all(&mut sums.resets, &change.resets);
         add_all(&mut sums.connects, &change.connects);
         sums.connect_ns += change.connect_ns;
+        sums.out_of_order += change.out_of_order;
+        sums.stalls += change.stalls;
+        sums.stall_ns += change.stall_ns;
         sums.rtt.merge(&change.rtt);
         sums.jitter.merge(&change.jitter);
     }
@@ -102,6 +119,15 @@ impl Edge {
             for (direction, number) in RESET_DIRECTIONS.iter().zip(sums.resets) {
                 push(&EDGE_RESETS, Some(direction), count(number));
             }
+        }
+        let wanted = (EDGE_ORDER_SET, &EDGE_SEGMENTS_OUT_OF_ORDER);
+        if sums.out_of_order > 0 && may_show(&mut self.shows_order, wanted, budget) {
+            push(&EDGE_SEGMENTS_OUT_OF_ORDER, None, count(sums.out_of_order));
+        }
+        let wanted = (EDGE_STALL_SET, &EDGE_ZERO_WINDOW_STALLS);
+        if sums.stalls > 0 && may_show(&mut self.shows_stalls, wanted, budget) {
+            push(&EDGE_ZERO_WINDOW_STALLS, None, count(sums.stalls));
+            push(&EDGE_ZERO_WINDOW_TIME, None, Value::Counter(sums.stall_ns as f64 / 1e9));
         }
     }
 }
@@ -275,6 +301,32 @@ mod tests {
         let time = &snapshot.family(&EDGE_CONNECT_TIME).series()[0].value;
         assert!(matches!(time, Value::Counter(seconds) if (seconds - 3.0).abs() < 1e-9));
         assert_eq!(snapshot.workload_series(), 8 + 4 + 1 + 2);
+    }
+
+    #[test]
+    fn disorder_and_stalls_are_shown_where_there_were_some() {
+        let (mut series, mut budget) = (series(), budget(1_000));
+        let mut more = change(10);
+        more.out_of_order = 4;
+        series.observe(&peer(0), &more);
+        series.observe(&peer(1), &change(10));
+        let mut snapshot = Snapshot::new(1);
+        series.snapshot(&mut budget, &mut snapshot);
+        assert_eq!(snapshot.family(&EDGE_SEGMENTS_OUT_OF_ORDER).series().len(), 1);
+        assert!(snapshot.family(&EDGE_ZERO_WINDOW_STALLS).series().is_empty());
+        assert_eq!(snapshot.workload_series(), 8 + 8 + 1);
+        let mut more = change(0);
+        (more.stalls, more.stall_ns) = (1, 2_500_000_000);
+        series.observe(&peer(1), &more);
+        let mut snapshot = Snapshot::new(2);
+        series.snapshot(&mut budget, &mut snapshot);
+        let time = &snapshot.family(&EDGE_ZERO_WINDOW_TIME).series()[0].value;
+        assert!(matches!(time, Value::Counter(seconds) if (seconds - 2.5).abs() < 1e-9));
+        assert_eq!(snapshot.workload_series(), 8 + 8 + 1 + 2);
+        assert_eq!(
+            budget.used(),
+            Budget::new(&NodeBudget::new(1_000_000), 1_000).unwrap().used() + 19
+        );
     }
 
     proptest! {

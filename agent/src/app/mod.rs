@@ -128,6 +128,7 @@ pub fn load_options(config: &Config) -> Result<(Options, Hierarchy), Error> {
         cgroup_v1_subsys,
         hierarchy_id,
         agent_tgid: std::process::id(),
+        tick_ns: clock::tick_ns(),
         has_spans: config.traces.endpoint.is_some(),
     };
     Ok((Options { ring_bytes: config.ring.bytes, facts }, hierarchy))

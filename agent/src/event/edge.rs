@@ -48,6 +48,12 @@ pub struct EdgeChange {
     pub connects: [u64; CONNECT_RESULTS.len()],
     /// Time that those took that succeeded, nanoseconds.
     pub connect_ns: u64,
+    /// Segments that came out of order.
+    pub out_of_order: u64,
+    /// Times that data waited for a window of zero.
+    pub stalls: u64,
+    /// How long it did, nanoseconds.
+    pub stall_ns: u64,
     /// Round-trip times.
     pub rtt: Histogram,
     /// Their mean deviations.
@@ -64,6 +70,9 @@ impl EdgeChange {
             resets: grown(&now.resets, &before.resets),
             connects: grown(&now.connects, &before.connects),
             connect_ns: now.connect_ns.wrapping_sub(before.connect_ns),
+            out_of_order: now.out_of_order.wrapping_sub(before.out_of_order),
+            stalls: now.stalls.wrapping_sub(before.stalls),
+            stall_ns: now.stall_ns.wrapping_sub(before.stall_ns),
             rtt: now.rtt.since(&before.rtt),
             jitter: now.jitter.since(&before.jitter),
         }
@@ -106,12 +115,14 @@ mod tests {
         now.resets[1] = 1;
         now.connects[0] = 2;
         now.connect_ns = 500;
+        (now.out_of_order, now.stalls, now.stall_ns) = (6, 1, 70);
         now.rtt.observe(5_000_000);
         let change = EdgeChange::between(&before, &now);
         assert_eq!(change.segments_sent, 10);
         assert_eq!(change.retransmits, [0, 0, 4]);
         assert_eq!((change.resets, change.connects), ([0, 1], [2, 0, 0, 0]));
         assert_eq!((change.connect_ns, change.rtt.count()), (500, 1));
+        assert_eq!((change.out_of_order, change.stalls, change.stall_ns), (6, 1, 70));
         assert_eq!((change.rtt.sum_ns, change.jitter.count()), (5_000_000, 0));
     }
 }

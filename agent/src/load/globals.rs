@@ -74,12 +74,18 @@ const ROWS: &[Row] = &[
     row("TCP_DELIVERED", &[("tcp_sock", "delivered")]),
     row("TCP_RCV_NXT", &[("tcp_sock", "rcv_nxt")]),
     row("TCP_COPIED_SEQ", &[("tcp_sock", "copied_seq")]),
+    optional("TCP_RCV_OOOPACK", &[("tcp_sock", "rcv_ooopack")]),
+    row("TCP_SND_WND", &[("tcp_sock", "snd_wnd")]),
+    optional("TCP_CHRONO_STAT", &[("tcp_sock", "chrono_stat")]),
+    optional("TCP_CHRONO_START", &[("tcp_sock", "chrono_start")]),
 ];
 
-/// Bit fields: global of the byte, global of the mask, structure, path.
+/// Bit fields: global of the byte, global of the mask of its lowest bit,
+/// structure, path.
 const BIT_ROWS: &[(&str, &str, &str, &str)] = &[
     ("TASK_IN_IOWAIT", "TASK_IN_IOWAIT_MASK", "task_struct", "in_iowait"),
     ("TASK_IN_MEMSTALL", "TASK_IN_MEMSTALL_MASK", "task_struct", "in_memstall"),
+    ("TCP_CHRONO_TYPE", "TCP_CHRONO_TYPE_MASK", "tcp_sock", "chrono_type"),
 ];
 
 /// Fields of `bpf_local_storage_map` that say that task storage comes from an
@@ -108,6 +114,8 @@ pub struct Facts {
     pub hierarchy_id: u32,
     /// The agent's process id.
     pub agent_tgid: u32,
+    /// Nanoseconds of a tick of the kernel.
+    pub tick_ns: u32,
     /// Whether requests leave as spans, which `traceparent` is read for.
     pub has_spans: bool,
 }
@@ -138,6 +146,7 @@ pub fn resolve(btf: &Btf, facts: &Facts) -> Globals {
     }
     globals.values.push(("HIERARCHY_ID", facts.hierarchy_id));
     globals.values.push(("AGENT_TGID", facts.agent_tgid));
+    globals.values.push(("TICK_NS", facts.tick_ns));
     globals.values.push(("READS_TRACE", u32::from(facts.has_spans)));
     let has =
         |hook: &str, args: u32| u32::from(btf.tracepoint_args(hook).is_some_and(|n| n >= args));

@@ -17,7 +17,7 @@ pub const IDENTITY: [&str; 4] = ["namespace", "pod", "container", "workload"];
 
 /// Series that a container with a few kinds of requests takes. Those with more
 /// may take up to `series.per_container`.
-pub const CONTAINER_BUDGET: u32 = 198;
+pub const CONTAINER_BUDGET: u32 = 201;
 
 /// Series of a histogram with classic buckets, per set of labels: the buckets,
 /// `_sum` and `_count`.

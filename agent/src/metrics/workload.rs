@@ -374,6 +374,40 @@ pub static EDGE_CONNECT_TIME: Metric = Metric {
     share: 1,
 };
 
+/// Segments that came out of order, by peer; only where there were some. (Where
+/// the kernel does not count them there never are.)
+pub static EDGE_SEGMENTS_OUT_OF_ORDER: Metric = Metric {
+    name: "strata_edge_segments_out_of_order",
+    help: "TCP segments that came from a peer out of order: one before them was lost or late.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: PEER,
+    has_identity: true,
+    share: 1,
+};
+
+/// Stalls, by peer; only where there were some.
+pub static EDGE_ZERO_WINDOW_STALLS: Metric = Metric {
+    name: "strata_edge_zero_window_stalls",
+    help: "Times that data waited to be sent because the peer did not read: its window was zero. Those that end within two seconds may be missed.",
+    unit: "",
+    kind: MetricKind::Counter,
+    labels: PEER,
+    has_identity: true,
+    share: 1,
+};
+
+/// What they took, by peer.
+pub static EDGE_ZERO_WINDOW_TIME: Metric = Metric {
+    name: "strata_edge_zero_window_seconds",
+    help: "Time that data waited to be sent because the peer's window was zero, all connections together.",
+    unit: "seconds",
+    kind: MetricKind::Counter,
+    labels: PEER,
+    has_identity: true,
+    share: 1,
+};
+
 /// What else is known of a container.
 pub static CONTAINER_INFO: Metric = Metric {
     name: "strata_container_info",
@@ -418,5 +452,8 @@ pub const ALL: &[&Metric] = &[
     &EDGE_RESETS,
     &EDGE_CONNECTS,
     &EDGE_CONNECT_TIME,
+    &EDGE_SEGMENTS_OUT_OF_ORDER,
+    &EDGE_ZERO_WINDOW_STALLS,
+    &EDGE_ZERO_WINDOW_TIME,
     &CONTAINER_INFO,
 ];

@@ -18,6 +18,16 @@ pub fn process_cpu_ns() -> u64 {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// Length of the kernel's tick (`1 / CONFIG_HZ`), nanoseconds: its coarse clocks
+/// go on by one.
+#[must_use]
+pub fn tick_ns() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for the write. This clock exists since 2.6.32.
+    unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    u32::try_from(time.tv_nsec).unwrap_or(0)
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for the write. These clocks always exist.

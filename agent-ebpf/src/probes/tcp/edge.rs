@@ -15,16 +15,18 @@ use agent_common::stats::Loss;
 
 use crate::kernel::sock::Sock;
 use crate::maps::{EDGES, EDGES_OF, NO_EDGE};
-use crate::{atomic, stats};
+use crate::{atomic, globals, stats};
 
 /// `BPF_NOEXIST`
 const NOEXIST: u64 = 1;
 
-/// What a look at a connection gave: segments sent, and a sample of its round
-/// trip unless `rtt_ns` is 0.
+/// What a look at a connection gave: segments sent, a sample of its round trip
+/// unless `rtt_ns` is 0, and what it left in the connection.
 #[inline(always)]
 pub(super) fn sample(sk: Sock, conn: &Conn, segments: u64, rtt_ns: u64, jitter_ns: u64) {
-    if segments == 0 && rtt_ns == 0 {
+    let (out_of_order, stalls) = (conn.new_out_of_order, conn.new_stalls);
+    let stall_ticks = conn.new_stall_ticks;
+    if segments | rtt_ns == 0 && out_of_order | stalls | stall_ticks == 0 {
         return;
     }
     let Some(edge) = find(sk, conn.service, conn.scope) else {
@@ -33,6 +35,14 @@ pub(super) fn sample(sk: Sock, conn: &Conn, segments: u64, rtt_ns: u64, jitter_n
     // SAFETY: a map value.
     unsafe {
         atomic::add(&raw mut (*edge).segments_sent, segments);
+        if out_of_order != 0 {
+            atomic::add(&raw mut (*edge).out_of_order, u64::from(out_of_order));
+        }
+        if stalls | stall_ticks != 0 {
+            let tick_ns = u64::from(globals::TICK_NS.load());
+            atomic::add(&raw mut (*edge).stalls, u64::from(stalls));
+            atomic::add(&raw mut (*edge).stall_ns, u64::from(stall_ticks) * tick_ns);
+        }
         if rtt_ns != 0 {
             observe(&raw mut (*edge).rtt, rtt_ns);
             observe(&raw mut (*edge).jitter, jitter_ns);

@@ -1,4 +1,5 @@
-//! What a socket says of itself: segments sent, round-trip time, jitter.
+//! What a socket says of itself: segments sent and out of order, waits for the
+//! peer's window, round-trip time, jitter.
 //!
 //! Looked at where a program runs anyway, in process context: at the end of a
 //! request, at a client's send, in the sweep, and when the socket goes.
@@ -8,7 +9,7 @@ use agent_common::policy::LANE_TCP;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 
 use super::{accept_wait, edge, retransmits, scope_counters};
-use crate::kernel::sock::{Sock, Tcp};
+use crate::kernel::sock::{Sock, Tcp, state};
 use crate::{atomic, filter, globals, histogram};
 
 /// Looks at a connection if the last look is long enough ago.
@@ -36,6 +37,18 @@ pub(crate) fn sweep(sk: Sock, conn: &mut Conn, now_ns: u64) {
     if conn.role == ROLE_SERVER {
         accept_wait::without_io(sk, conn);
     }
+}
+
+/// The connection is closed, or cut off: a stall goes on until here, and is not
+/// to be told from what comes after.
+#[inline(always)]
+pub(crate) fn closing(sk: Sock, conn: &mut Conn) {
+    if conn.stall == 0 || !filter::has_lane(LANE_TCP) {
+        return;
+    }
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    look(sk, conn, now_ns, 1);
 }
 
 /// The socket goes: the last look.
@@ -68,6 +81,7 @@ fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
     let srtt_us = tcp.srtt_us();
     if !conn.is_sample_due(now_ns, srtt_us) {
         if is_last != 0 {
+            faults(sk, conn);
             let new = segments(conn, tcp);
             edge::sample(sk, conn, new, 0, 0);
         }
@@ -75,6 +89,7 @@ fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
     }
     // First, so that a second thread finds it done.
     conn.sampled_ns = now_ns;
+    faults(sk, conn);
     let new = segments(conn, tcp);
     let (mut rtt_ns, mut jitter_ns) = (0, 0);
     if conn.take_round_trip(tcp.delivered(), srtt_us)
@@ -89,6 +104,21 @@ fn look(sk: Sock, conn: &mut Conn, now_ns: u64, is_last: u32) {
         }
     }
     edge::sample(sk, conn, new, rtt_ns, jitter_ns);
+}
+
+/// Segments out of order and stalls since the last look, left in the connection.
+///
+/// Not inlined, and nothing is returned: what lies in memory is one state to
+/// the verifier.
+#[inline(never)]
+fn faults(sk: Sock, conn: &mut Conn) {
+    let Some(tcp) = sk.tcp() else {
+        return;
+    };
+    conn.new_out_of_order = conn.take_out_of_order(tcp.out_of_order());
+    let stall = conn.take_stall(&tcp.window_wait(sk.state() != state::CLOSE));
+    conn.new_stalls = u32::from(stall.is_new);
+    conn.new_stall_ticks = stall.ticks;
 }
 
 /// Segments sent since the last look; they are counted.

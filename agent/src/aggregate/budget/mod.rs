@@ -17,9 +17,9 @@ use std::rc::Rc;
 use crate::aggregate::parts::{CONFIDENCE_SET, PART_SET, SLOW_SET};
 use crate::metrics::workload::{
     CALL_DURATION, CONTAINER_INFO, CPU_TAKEN, CPU_THROTTLED, EDGE_CONNECTS, EDGE_RESETS, EDGE_RTT,
-    HTTP_CLIENT_REQUEST_DURATION, HTTP_SERVER_REQUEST_DURATION, OFF_CPU, REQUESTS,
-    RUNQUEUE_LATENCY, SYSCALL, SYSCALL_ERRORS, TCP_ACCEPT_WAIT, TCP_CONNECT, TCP_CONNECTS,
-    TCP_RESETS, TCP_RTT, TURN_DURATION,
+    EDGE_SEGMENTS_OUT_OF_ORDER, EDGE_ZERO_WINDOW_STALLS, HTTP_CLIENT_REQUEST_DURATION,
+    HTTP_SERVER_REQUEST_DURATION, OFF_CPU, REQUESTS, RUNQUEUE_LATENCY, SYSCALL, SYSCALL_ERRORS,
+    TCP_ACCEPT_WAIT, TCP_CONNECT, TCP_CONNECTS, TCP_RESETS, TCP_RTT, TURN_DURATION,
 };
 use crate::metrics::{CLASSIC_SERIES, CONTAINER_BUDGET, Metric, SUMMARY_SERIES};
 
@@ -44,6 +44,10 @@ pub const EDGE_SET: u32 = SCOPE_SET;
 pub const EDGE_CONNECT_SET: u32 = agent_common::counter::tcp::CONNECT_RESULTS.len() as u32 + 1;
 /// Series of an edge's resets.
 pub const EDGE_RESET_SET: u32 = agent_common::counter::tcp::RESET_DIRECTIONS.len() as u32;
+/// Series of an edge's segments out of order.
+pub const EDGE_ORDER_SET: u32 = 1;
+/// Series of an edge's stalls: how many, and their time.
+pub const EDGE_STALL_SET: u32 = 2;
 
 /// What every container has, the most needed first: of a budget that is too
 /// small, what comes first is exported.
@@ -59,7 +63,7 @@ const FIXED: [(&Metric, u32); 8] = [
 ];
 
 /// Metrics whose values may be folded.
-pub const FOLDABLE: [&Metric; 12] = [
+pub const FOLDABLE: [&Metric; 14] = [
     &HTTP_SERVER_REQUEST_DURATION,
     &TURN_DURATION,
     &HTTP_CLIENT_REQUEST_DURATION,
@@ -72,6 +76,8 @@ pub const FOLDABLE: [&Metric; 12] = [
     &EDGE_RTT,
     &EDGE_CONNECTS,
     &EDGE_RESETS,
+    &EDGE_SEGMENTS_OUT_OF_ORDER,
+    &EDGE_ZERO_WINDOW_STALLS,
 ];
 
 /// Of the rest, what error numbers leave to others.

@@ -25,6 +25,7 @@ fn every_metric_of_a_workload_is_in_the_plan() {
         "strata_edge_segments_sent",
         "strata_edge_retransmits",
         "strata_edge_connect_seconds",
+        "strata_edge_zero_window_seconds",
     ];
     for metric in all().filter(|metric| metric.has_identity) {
         let is_planned = FIXED.iter().any(|(fixed, _)| std::ptr::eq(*fixed, metric))

@@ -28,6 +28,13 @@ pub struct Row {
     pub connects: [f64; 2],
     /// Resets, a second.
     pub resets: f64,
+    /// Segments that came out of order, a second; `None` if none ever did, or
+    /// the kernel does not count them.
+    pub out_of_order: Option<f64>,
+    /// Stalls that began, by a window of zero, a second.
+    pub stalls: f64,
+    /// Connections in one, on average.
+    pub stalled: f64,
     /// Round trips.
     pub rtt: Buckets,
     /// Their deviations.
@@ -148,7 +155,12 @@ fn row(key: Key<'_>, earlier: &Edge, later: &Edge, interval_s: f64) -> Option<Ro
     let retransmits = grown(|edge| edge.retransmits);
     let connects = [grown(|edge| edge.connects), grown(|edge| edge.connects_failed)];
     let resets = grown(|edge| edge.resets);
-    if segments + retransmits + resets + connects.iter().sum::<f64>() <= 0.0 {
+    // An end that only reads has nothing else to tell.
+    let out_of_order = grown(|edge| edge.out_of_order.unwrap_or(0));
+    let stalls = grown(|edge| edge.zero_window_stalls);
+    let stall_s = grown(|edge| edge.zero_window_ns) / 1e9;
+    let counts = [segments, retransmits, resets, out_of_order, stalls, stall_s];
+    if counts.iter().chain(&connects).sum::<f64>() <= 0.0 {
         return None;
     }
     let [namespace, workload, zone, scope] = key.1.map(str::to_owned);
@@ -162,6 +174,9 @@ fn row(key: Key<'_>, earlier: &Edge, later: &Edge, interval_s: f64) -> Option<Ro
         retransmit_ratio: (segments > 0.0).then(|| retransmits / segments),
         connects: connects.map(|count| count / interval_s),
         resets: resets / interval_s,
+        out_of_order: later.out_of_order.map(|_| out_of_order / interval_s),
+        stalls: stalls / interval_s,
+        stalled: stall_s / interval_s,
         rtt: Buckets::between(&earlier.rtt, &later.rtt),
         jitter: Buckets::between(&earlier.jitter, &later.jitter),
     })
@@ -233,6 +248,20 @@ pub(in crate::cli) mod tests {
         assert!(between(&sample(12, 1), &sample(12, 2), &View::default(), |_| true).is_none());
         let none = between(&sample(10, 1), &sample(12, 2), &View::default(), |_| false).unwrap();
         assert!(none.1.is_empty());
+    }
+
+    #[test]
+    fn an_edge_that_stalls_or_only_reads_is_there() {
+        let mut later = sample(12, 1);
+        let [db, pay, quiet] = later.workloads[0].edges.as_mut_slice() else { panic!() };
+        (db.zero_window_stalls, db.zero_window_ns) = (1, 1_500_000_000);
+        pay.zero_window_ns = 2_000_000_000;
+        quiet.out_of_order = Some(6);
+        let (_, mut rows) = between(&sample(10, 1), &later, &View::default(), |_| true).unwrap();
+        rows.sort_by_key(Row::to);
+        let seen: Vec<_> =
+            rows.iter().map(|row| (row.out_of_order, row.stalls, row.stalled)).collect();
+        assert_eq!(seen, [(Some(3.0), 0.0, 0.0), (None, 0.5, 0.75), (None, 0.0, 1.0)]);
     }
 
     #[test]

@@ -10,8 +10,24 @@ use serde_json::json;
 use super::edges::Row;
 use crate::cli::top::units;
 
-const HEADINGS: [&str; 9] =
-    ["FROM", "TO", "SCOPE", "SEGM/S", "RETRANS", "RTT P50", "JITTER P90", "FAILED/S", "RESETS/S"];
+/// Number of columns.
+const COLUMNS: usize = 11;
+const HEADINGS: [&str; COLUMNS] = [
+    "FROM",
+    "TO",
+    "SCOPE",
+    "SEGM/S",
+    "RETRANS",
+    "RTT P50",
+    "JITTER P90",
+    "FAILED/S",
+    "RESETS/S",
+    "DISORDER/S",
+    "STALLED",
+];
+/// Columns from here on are left out where they would say nothing: they are
+/// seldom needed, and the others take a terminal's width.
+const SELDOM: usize = 9;
 
 /// Prints rows, at most so many.
 ///
@@ -19,11 +35,17 @@ const HEADINGS: [&str; 9] =
 ///
 /// If `out` does not take it.
 pub fn table(rows: &[Row], most: usize, out: &mut dyn Write) -> io::Result<()> {
-    let cells: Vec<[String; 9]> = rows.iter().take(most).map(cells).collect();
+    let cells: Vec<[String; COLUMNS]> = rows.iter().take(most).map(cells).collect();
     let mut widths = HEADINGS.map(str::len);
     for row in &cells {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
+        }
+    }
+    for (i, width) in widths.iter_mut().enumerate().skip(SELDOM) {
+        let says = |row: &[String; COLUMNS]| row.get(i).is_some_and(|cell| cell != "0");
+        if !cells.iter().any(says) {
+            *width = 0;
         }
     }
     line(HEADINGS.iter().copied().zip(widths), out)?;
@@ -33,10 +55,10 @@ pub fn table(rows: &[Row], most: usize, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Names to the left, numbers to the right.
+/// Names to the left, numbers to the right; columns without a width not at all.
 fn line<'a>(cells: impl Iterator<Item = (&'a str, usize)>, out: &mut dyn Write) -> io::Result<()> {
     let mut text = String::new();
-    for (i, (cell, width)) in cells.enumerate() {
+    for (i, (cell, width)) in cells.enumerate().filter(|(_, (_, width))| *width > 0) {
         let separator = if i == 0 { "" } else { "  " };
         text.push_str(separator);
         text.push_str(&if i < 3 { format!("{cell:width$}") } else { format!("{cell:>width$}") });
@@ -44,7 +66,7 @@ fn line<'a>(cells: impl Iterator<Item = (&'a str, usize)>, out: &mut dyn Write) 
     writeln!(out, "{}", text.trim_end())
 }
 
-fn cells(row: &Row) -> [String; 9] {
+fn cells(row: &Row) -> [String; COLUMNS] {
     let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), units::duration);
     [
         row.from(),
@@ -56,6 +78,8 @@ fn cells(row: &Row) -> [String; 9] {
         time(row.jitter_p90()),
         units::count(row.connects[1]),
         units::count(row.resets),
+        units::count(row.out_of_order.unwrap_or(0.0)),
+        if row.stalled > 0.0 { units::ratio(row.stalled) } else { units::count(row.stalls) },
     ]
 }
 
@@ -89,6 +113,9 @@ pub fn json(rows: &[Row], interval_s: f64, out: &mut dyn Write) -> io::Result<()
             "connects_per_second": connects,
             "connects_failed_per_second": failed,
             "resets_per_second": row.resets,
+            "out_of_order_per_second": row.out_of_order,
+            "zero_window_stalls_per_second": row.stalls,
+            "zero_window_connections": row.stalled,
         });
         if !row.node.is_empty() {
             object["node"] = row.node.as_str().into();
@@ -120,9 +147,27 @@ mod tests {
             lines[1][..5],
             ["shop/cart-1/cart", "shop/deployment/pay", "zone", "1500", "2.0%"]
         );
+        assert_eq!(lines[0].len(), HEADINGS.join(" ").split(' ').count() - 2, "{text}");
         let mut out = Vec::new();
         table(&rows(), 1, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn columns_that_are_seldom_needed_are_there_where_they_say_something() {
+        let mut rows = rows();
+        rows[0].stalled = 0.75;
+        let mut out = Vec::new();
+        table(&rows, 10, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("RESETS/S  STALLED"), "{text}");
+        assert!(lines[1].ends_with("      75%") && lines[2].ends_with("        0"), "{text}");
+        rows[1].out_of_order = Some(40.0);
+        let mut out = Vec::new();
+        table(&rows, 10, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().next().unwrap().ends_with("RESETS/S  DISORDER/S  STALLED"), "{text}");
     }
 
     #[test]
@@ -135,6 +180,8 @@ mod tests {
         assert_eq!(first["retransmit_ratio"], 0.02);
         assert_eq!(first["rtt_samples"], 150);
         assert_eq!(first["connects_failed_per_second"], 1.5);
+        assert!(first["out_of_order_per_second"].is_null(), "not known");
+        assert_eq!(first["zero_window_connections"], 0.0);
         assert_eq!(text.lines().count(), 2);
     }
 }

@@ -156,6 +156,16 @@ pub struct Edge {
     pub connects: u64,
     /// Those that failed.
     pub connects_failed: u64,
+    /// Segments that came out of order; none if none did, or this kernel does
+    /// not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_order: Option<u64>,
+    /// Times that data waited for a window of zero.
+    #[serde(default)]
+    pub zero_window_stalls: u64,
+    /// How long it did, nanoseconds.
+    #[serde(default)]
+    pub zero_window_ns: u64,
     /// Round-trip times.
     pub rtt: Durations,
     /// Their mean deviations.

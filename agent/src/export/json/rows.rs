@@ -157,6 +157,12 @@ fn take_edge(metric: &'static Metric, series: &Series, edges: &mut BTreeMap<[Str
         if label(labels, "result") != "ok" {
             edge.connects_failed += count(&series.value);
         }
+    } else if is(&workload::EDGE_SEGMENTS_OUT_OF_ORDER) {
+        *edge.out_of_order.get_or_insert(0) += count(&series.value);
+    } else if is(&workload::EDGE_ZERO_WINDOW_STALLS) {
+        edge.zero_window_stalls += count(&series.value);
+    } else if is(&workload::EDGE_ZERO_WINDOW_TIME) {
+        edge.zero_window_ns += nanoseconds(&series.value);
     }
 }
 
@@ -294,6 +300,8 @@ mod tests {
             push(&workload::EDGE_CONNECTS, &with("refused"), Value::Counter(3.0));
             let trips = sample::histogram(&workload::EDGE_RTT, &[2_000_000; 4]);
             push(&workload::EDGE_RTT, &peer, trips);
+            push(&workload::EDGE_ZERO_WINDOW_STALLS, &peer, Value::Counter(1.0));
+            push(&workload::EDGE_ZERO_WINDOW_TIME, &peer, Value::Counter(2.5));
         }
         let mut push = |metric: &'static Metric, values: &[&str], value: Value| {
             snapshot.family(metric).push(LabelSet::new(metric, None, values), value);
@@ -325,6 +333,8 @@ mod tests {
         assert_eq!((edge.peer_workload.as_str(), edge.scope.as_str()), ("deployment/db", "node"));
         assert_eq!((edge.segments_sent, edge.retransmits), (40, 3));
         assert_eq!((edge.connects, edge.connects_failed), (8, 3));
+        assert_eq!((edge.zero_window_stalls, edge.zero_window_ns), (1, 2_500_000_000));
+        assert_eq!(edge.out_of_order, None, "not known, which is not zero");
         assert_eq!((edge.rtt.sum_ns, edge.jitter.sum_ns), (8_000_000, 0));
     }
 

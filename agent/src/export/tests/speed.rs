@@ -19,7 +19,7 @@ fn thread_cpu_ns() -> u64 {
 
 #[test]
 fn what_a_full_scrape_costs() {
-    let snapshot = Arc::new(sample::full(151));
+    let snapshot = Arc::new(sample::full(149));
     let series = snapshot.workload_series();
     assert!((29_000..=30_000).contains(&series), "{series}");
     println!("{series} series; mean of {ROUNDS}, CPU milliseconds on one thread");
