@@ -1,8 +1,8 @@
 //! No alarm where nothing is wrong: real load under the shipped rules.
 //!
 //! What belongs here: rules judged while an ordinary load runs, and by what was
-//! recorded of it. `STRATA_RECORD=1` makes the record anew, which takes an
-//! hour; see docs/alerts.md.
+//! recorded of it. `STRATA_RECORD=60` makes a record of an hour anew; see
+//! docs/alerts.md.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
@@ -20,7 +20,6 @@ use tests::{apps, require, rules, sys};
 
 /// The record, in `deploy/prometheus`.
 const RECORD: &str = "tests/quiet.test.yaml";
-const RECORD_MINUTES: u64 = 60;
 
 /// Windows and waits that fit into the time of a test: the shorter they are the
 /// sooner something false is told. Thresholds are those that are shipped.
@@ -39,8 +38,14 @@ const WAITS: &[&str] = &[
     "over_budget_for",
 ];
 
-fn is_set(variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|value| value == "1")
+fn is_full() -> bool {
+    std::env::var("STRATA_FULL").is_ok_and(|value| value == "1")
+}
+
+/// Minutes to be recorded, if any.
+fn record_minutes() -> Option<u64> {
+    let value = std::env::var("STRATA_RECORD").ok()?;
+    Some(value.parse().unwrap())
 }
 
 /// nginx, which asks a Go API across a wire, which asks a redis on the other
@@ -125,25 +130,23 @@ fn missing() -> Option<&'static str> {
 }
 
 /// Everything that was scraped of what the rules read, written as a test.
-fn record(prometheus: &Prometheus, shipped: &str, end: u64) {
-    let start = end - RECORD_MINUTES * 60;
+fn record(prometheus: &Prometheus, shipped: &str, minutes: u64) {
+    let end = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let start = end - minutes * 60;
     let metrics = recorded::metrics_of(shipped).join("|");
     // Of histograms that are read whole, the text has the sums and the buckets.
     let query = format!("{{__name__=~\"({metrics})(_sum|_count|_bucket)?\"}}");
     let series = prometheus.range(&query, start, end).unwrap();
     assert!(series.len() > 100, "{} series", series.len());
-    std::fs::write(rules::path(RECORD), recorded::quiet_test(&series, RECORD_MINUTES)).unwrap();
+    std::fs::write(rules::path(RECORD), recorded::quiet_test(&series, minutes)).unwrap();
 }
 
 #[test]
 fn an_ordinary_load_alarms_nobody() {
     require!(missing().is_none(), "{}", missing().unwrap_or_default());
-    let is_recording = is_set("STRATA_RECORD");
-    let minutes = match (is_recording, is_set("STRATA_FULL")) {
-        (true, _) => RECORD_MINUTES + 1,
-        (false, true) => 10,
-        (false, false) => 1,
-    };
+    let recorded = record_minutes();
+    // What is shown first of a record needs a minute before it.
+    let minutes = recorded.map_or(if is_full() { 10 } else { 1 }, |minutes| minutes + 1);
     let mut shop = Shop::open();
     let agent = Agent::start(&[
         "--port",
@@ -160,7 +163,7 @@ fn an_ordinary_load_alarms_nobody() {
     let alarms = Alarms { rules: file.path(), alertmanager: alerts.addr() };
     let prometheus = Prometheus::start_with(&[agent.addr()], Some(alarms)).unwrap();
     // What is recorded has sums and buckets: promtool 2.42 writes no native histograms.
-    let plain = is_recording.then(|| Prometheus::start(agent.addr()).unwrap());
+    let plain = recorded.map(|minutes| (Prometheus::start(agent.addr()).unwrap(), minutes));
 
     let end = Instant::now() + Duration::from_secs(minutes * 60);
     let mut round = 0;
@@ -172,6 +175,10 @@ fn an_ordinary_load_alarms_nobody() {
         }
     }
 
+    // Before it is judged: what is wrong with it is to be seen.
+    if let Some((plain, minutes)) = plain {
+        record(&plain, &rules::render(&[]).unwrap(), minutes);
+    }
     let seen = |query: &str| prometheus.query(query).unwrap();
     let fired = seen(&format!("count_over_time(ALERTS{{alertstate=\"firing\"}}[{minutes}m])"));
     assert!(fired.is_empty(), "{fired:?}\n{:?}", alerts.notices());
@@ -180,10 +187,6 @@ fn an_ordinary_load_alarms_nobody() {
     for recorded in ["strata:edge_jitter_seconds:p90", "strata:edge_connects:increase"] {
         let query = format!("count_over_time({recorded}{{scope=\"external\"}}[{minutes}m])");
         assert!(!seen(&query).is_empty(), "{recorded}: nothing\n{}", prometheus.log());
-    }
-    if let Some(plain) = plain {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        record(&plain, &rules::render(&[]).unwrap(), now);
     }
 }
 
@@ -200,7 +203,7 @@ fn judge(values: &[(&str, &str)]) -> Option<String> {
 }
 
 #[test]
-fn an_hour_on_record_alarms_nobody_and_would_alarm_under_other_values() {
+fn what_is_on_record_alarms_nobody_and_would_alarm_under_other_values() {
     require!(has_tool("promtool"), "promtool is not installed");
     let said = judge(&[]);
     assert!(said.is_none(), "{}", said.unwrap_or_default());

@@ -57,8 +57,8 @@ pub trait Goroutines {
     /// One of them.
     fn parked(&mut self, goid: u64) -> Option<&mut Parked>;
     /// One of them, for its request that was read at `request_ns`; made if
-    /// there is none. `None` if a later one of its requests is open: what is
-    /// known of this one came too late.
+    /// there is none. `None` if that is over, or a later one of its requests is
+    /// open: what is known of this one came too late.
     fn room(&mut self, goid: u64, request_ns: u64) -> Option<&mut Parked>;
     /// It is none of them, or no longer.
     fn forget(&mut self, goid: u64);

@@ -207,6 +207,9 @@ impl Goroutines for Process {
 
     #[inline(always)]
     fn room(&mut self, goid: u64, request_ns: u64) -> Option<&mut Parked> {
+        if open::is_over(self.tgid, goid, request_ns) {
+            return None;
+        }
         park_room(self.tgid, goid, request_ns)
     }
 

@@ -12,7 +12,7 @@ use crate::maps::OPEN;
 pub(crate) struct OpenRequest {
     /// The goroutine, see [`key`]; 0 if none.
     goroutine: u64,
-    /// When its request was read.
+    /// When its request was read; 0 once that is over.
     request_ns: u64,
     /// Samples that found it running since it was last booked.
     samples: u64,
@@ -42,10 +42,22 @@ pub(super) fn ends(tgid: u32, goid: u64) {
         // SAFETY: a map value.
         unsafe {
             if (*open).goroutine == goroutine {
-                (*open).goroutine = 0;
+                (*open).request_ns = 0;
             }
         }
     }
+}
+
+/// Whether a goroutine's request that was read at `request_ns` is known to be
+/// over. Its thread may not have been told: another closed the connection, or
+/// this one did and sleeps, as Go's server does after a last response.
+#[inline(always)]
+pub(super) fn is_over(tgid: u32, goid: u64, request_ns: u64) -> bool {
+    let goroutine = key(tgid, goid);
+    // SAFETY: a map value.
+    OPEN.get_ptr(slot(goroutine)).is_some_and(|open| unsafe {
+        (*open).goroutine == goroutine && (*open).request_ns != request_ns
+    })
 }
 
 /// When the request was read that a goroutine has open; 0 if none is known.
