@@ -4,6 +4,7 @@
 //! Separate from the watch of a node's pods: it asks for pages, keeps nothing,
 //! and probes the API server besides.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -46,15 +47,23 @@ pub async fn watch_all(
 ) {
     let place = Place { node_name: who.to_owned(), kubeconfig };
     let [nodes, services, pods] = watches;
+    let has_warned = Cell::new(false);
     tokio::join!(
-        keep::<WideNode>(&place, nodes, &told),
-        keep::<WideService>(&place, services, &told),
-        keep::<WidePod>(&place, pods, &told),
+        keep::<WideNode>(&place, nodes, &has_warned, &told),
+        keep::<WideService>(&place, services, &has_warned, &told),
+        keep::<WidePod>(&place, pods, &has_warned, &told),
         keep_probing(&place, probe),
     );
 }
 
-async fn keep<K: Wide>(place: &Place, own: &Arc<Own>, told: &impl Fn(HolderUpdate)) {
+/// Watches one kind for ever. `has_warned` is shared: that nobody knows where the
+/// cluster is goes for all kinds, and is said once.
+async fn keep<K: Wide>(
+    place: &Place,
+    own: &Arc<Own>,
+    has_warned: &Cell<bool>,
+    told: &impl Fn(HolderUpdate),
+) {
     own.metadata.set_on();
     let mut pauses = Pauses::new(&place.node_name);
     loop {
@@ -64,7 +73,7 @@ async fn keep<K: Wide>(place: &Place, own: &Arc<Own>, told: &impl Fn(HolderUpdat
                 own.metadata.fail(MetadataError::Timeout);
             }
             Err(error) => {
-                if own.metadata.errors(MetadataError::Config) == 0 {
+                if !has_warned.replace(true) {
                     tracing::warn!(%error, "cannot watch the cluster; trying again");
                 }
                 own.metadata.fail(MetadataError::Config);
