@@ -59,6 +59,8 @@ mod cpu;
 mod edges;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
+/// `strata peers` cut off, behind, and among pods that come and go.
+mod peers;
 /// The syscalls lane against calls that are known one by one.
 mod syscalls;
 
