@@ -55,13 +55,16 @@ mod kubectl;
 mod alarms;
 /// The cpu lane against a crowded CPU, a quota, and blocked handlers.
 mod cpu;
-/// Edges: names of peers, and the verb `net`.
+/// Segments out of order, and peers that do not read, by edge.
 mod edge_faults;
+/// Edges: names of peers, and the verb `net`.
 mod edges;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
 /// The shipped rules under an ordinary load, live and on record.
 mod quiet;
+/// `strata peers` cut off, behind, and among pods that come and go.
+mod peers;
 /// The syscalls lane against calls that are known one by one.
 mod syscalls;
 

@@ -25,6 +25,7 @@ pub mod load;
 pub mod metrics_text;
 pub mod netns;
 pub mod nft;
+pub mod peers;
 pub mod probe_run;
 pub mod probed_code;
 pub mod process;

@@ -77,6 +77,6 @@ mod tests {
             assert!(runbook.contains(&format!("`{name}`")), "{name}: {}", docs.display());
             alerts += 1;
         }
-        assert_eq!(alerts, 15);
+        assert_eq!(alerts, 16);
     }
 }

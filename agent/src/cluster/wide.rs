@@ -4,6 +4,7 @@
 //! Separate from the watch of a node's pods: it asks for pages, keeps nothing,
 //! and probes the API server besides.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use super::failure;
 use super::object::wide::{Wide, WideNode, WidePod, WideService};
 use super::pauses::Pauses;
 use crate::event::holder::{HolderKind, HolderUpdate};
+use crate::sys::clock;
 use crate::telemetry::Own;
-use crate::telemetry::metadata::MetadataError;
+use crate::telemetry::metadata::{MetadataError, MetadataState};
 
 /// Objects of one page: of pods some 4 MB, which is what memory a list takes.
 const PAGE: u32 = 500;
@@ -28,9 +30,18 @@ const PAGE: u32 = 500;
 /// an error with it.
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// When a watch ends by itself, to begin again where it ended: so often that a
-/// connection that died unnoticed shows, whether the API server has a word for
-/// silent watches or not. Two replicas cost it a watch every ten seconds.
-const WATCH_SECONDS: u32 = 60;
+/// connection that died unnoticed shows before an address is another's, whether
+/// the API server has a word for silent watches or not. Two replicas cost it
+/// three watches every five seconds.
+const WATCH_SECONDS: u32 = 10;
+/// How long a watch may say nothing until it is given up and everything is
+/// listed anew. Long before that nobody is told anything any more.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The same while the API server is known to be away: to it comes back whoever
+/// watched, without a list.
+const AWAY: Duration = Duration::from_secs(90);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 /// How often the API server is asked whether it is there, and how long it may
 /// take.
 const PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(4));
@@ -46,15 +57,23 @@ pub async fn watch_all(
 ) {
     let place = Place { node_name: who.to_owned(), kubeconfig };
     let [nodes, services, pods] = watches;
+    let has_warned = Cell::new(false);
     tokio::join!(
-        keep::<WideNode>(&place, nodes, &told),
-        keep::<WideService>(&place, services, &told),
-        keep::<WidePod>(&place, pods, &told),
+        keep::<WideNode>(&place, nodes, &has_warned, &told),
+        keep::<WideService>(&place, services, &has_warned, &told),
+        keep::<WidePod>(&place, pods, &has_warned, &told),
         keep_probing(&place, probe),
     );
 }
 
-async fn keep<K: Wide>(place: &Place, own: &Arc<Own>, told: &impl Fn(HolderUpdate)) {
+/// Watches one kind for ever. `has_warned` is shared: that nobody knows where the
+/// cluster is goes for all kinds, and is said once.
+async fn keep<K: Wide>(
+    place: &Place,
+    own: &Arc<Own>,
+    has_warned: &Cell<bool>,
+    told: &impl Fn(HolderUpdate),
+) {
     own.metadata.set_on();
     let mut pauses = Pauses::new(&place.node_name);
     loop {
@@ -64,7 +83,7 @@ async fn keep<K: Wide>(place: &Place, own: &Arc<Own>, told: &impl Fn(HolderUpdat
                 own.metadata.fail(MetadataError::Timeout);
             }
             Err(error) => {
-                if own.metadata.errors(MetadataError::Config) == 0 {
+                if !has_warned.replace(true) {
                     tracing::warn!(%error, "cannot watch the cluster; trying again");
                 }
                 own.metadata.fail(MetadataError::Config);
@@ -86,8 +105,12 @@ pub(super) async fn follow<K: Wide>(
     let mut is_listing = true;
     let mut has_warned = false;
     loop {
-        let deadline = if is_listing { LIST_TIMEOUT } else { Duration::MAX };
-        let Ok(Some(item)) = tokio::time::timeout(deadline, stream.next()).await else { return };
+        let deadline = if is_listing { LIST_TIMEOUT } else { LOOK };
+        let item = match tokio::time::timeout(deadline, stream.next()).await {
+            Ok(Some(item)) => item,
+            Err(_) if !is_listing && !is_silent(own) => continue,
+            Ok(None) | Err(_) => return,
+        };
         let is = |object: K| {
             let holder = object.into_holder();
             if holder.is_none() {
@@ -123,6 +146,16 @@ pub(super) async fn follow<K: Wide>(
             told(update);
         }
     }
+}
+
+/// Whether a watch has said nothing for so long that it never will.
+fn is_silent(own: &Own) -> bool {
+    let limit = match own.metadata.state() {
+        MetadataState::Failing => AWAY,
+        _ => SILENCE,
+    };
+    let age_ns = own.metadata.age_ns(clock::monotonic_ns()).unwrap_or_default();
+    u128::from(age_ns) > limit.as_nanos()
 }
 
 /// Asks the API server for its version, again and again: whoever may talk to it

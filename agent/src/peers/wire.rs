@@ -27,7 +27,7 @@ pub const MAX_ANSWER: usize = 512 << 10;
 pub const MAX_NAME: usize = 320;
 /// For how long a server may have been out of touch with the API server to be
 /// believed, milliseconds: three of its own probes.
-pub const MAX_AGE_MS: u64 = 30_000;
+pub const MAX_AGE_MS: u64 = 15_000;
 
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
