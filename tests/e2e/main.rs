@@ -61,10 +61,10 @@ mod edge_faults;
 mod edges;
 /// The tcp lane against loss, resets, waits and distance of known size.
 mod network;
-/// The shipped rules under an ordinary load, live and on record.
-mod quiet;
 /// `strata peers` cut off, behind, and among pods that come and go.
 mod peers;
+/// The shipped rules under an ordinary load, live and on record.
+mod quiet;
 /// The syscalls lane against calls that are known one by one.
 mod syscalls;
 
