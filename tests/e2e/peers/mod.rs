@@ -182,7 +182,7 @@ fn an_address_that_is_used_again_has_no_wrong_name_while_one_of_two_replicas_is_
 
     // Another has the address at once, and is asked all the time.
     begin(&api, 3, "cart", handed_on);
-    let (mut to_cart, mut was_not_ready) = (0, false);
+    let mut to_cart = 0;
     while cut.elapsed() < Duration::from_secs(40) {
         connect(&mut client, &[handed_on]);
         to_cart += 1;
@@ -191,11 +191,9 @@ fn an_address_that_is_used_again_has_no_wrong_name_while_one_of_two_replicas_is_
         let asked = cut.elapsed();
         let told = name(&behind);
         assert!(asked < BEHIND || told.as_deref() != Some("deployment/db"), "after {asked:?}");
-        was_not_ready |= !behind.is_ready();
         std::thread::sleep(LOOK);
     }
-    assert!(was_not_ready, "{}", behind.log());
-    // It gives its watches up, and lists anew.
+    // It has found a way that is not dead, sooner or later.
     let is_ready = eventually::until(TOLD, || behind.is_ready().then_some(()));
     assert!(is_ready.is_some(), "{}", behind.log());
     let shown = eventually::settle(

@@ -41,6 +41,9 @@ struct Found {
     used_ns: u64,
     /// Another had it since it was last told: what was counted is neither's.
     is_doubtful: bool,
+    /// It is nobody's, and was somebody's: it is not asked about before its time,
+    /// for a server that is behind would still name who left.
+    was_left: bool,
 }
 
 /// See the module. All times are `CLOCK_MONOTONIC` nanoseconds.
@@ -145,12 +148,15 @@ impl Asked {
             let before = self.found.get(&address).filter(|found| found.until_ns > now_ns);
             let is_other = before.is_some_and(|found| found.name.is_some() && found.name != *name);
             let is_doubtful = is_other || before.is_some_and(|found| found.is_doubtful);
+            let was_left =
+                name.is_none() && (is_other || before.is_some_and(|found| found.was_left));
             if before.is_none() {
                 self.make_room(now_ns);
             }
             let holds_ns = if name.is_some() { NAMED_NS } else { NOBODY_NS };
             let (name, until_ns) = (name.clone(), now_ns.saturating_add(holds_ns));
-            self.found.insert(address, Found { name, until_ns, used_ns: now_ns, is_doubtful });
+            let found = Found { name, until_ns, used_ns: now_ns, is_doubtful, was_left };
+            self.found.insert(address, found);
         }
     }
 
@@ -190,6 +196,9 @@ impl Asked {
     /// workload.
     fn doubt(&mut self, address: &IpAddr, told: &[(IpAddr, Option<PeerName>)]) {
         let address = address.to_canonical();
+        if self.found.get(&address).is_some_and(|found| found.was_left) {
+            return;
+        }
         if !told.iter().any(|(of, _)| of.to_canonical() == address) {
             self.found.remove(&address);
         }

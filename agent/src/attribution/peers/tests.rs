@@ -173,6 +173,27 @@ fn what_is_used_is_asked_again_in_time_and_what_is_not_is_forgotten() {
 }
 
 #[test]
+fn who_left_an_address_is_not_named_by_a_server_that_is_behind() {
+    let mut peers = Peers::default();
+    peers.expect_answers(0);
+    let (at, db) = ("10.0.0.2", Some(named("shop", "deployment/db", "")));
+    assert_eq!(shown(&mut peers, at, 0), "...");
+    let first = told("", Changed::All, &[(at, db)]);
+    assert_eq!(taken(&mut peers, &first, at, SECOND), "shop|deployment/db||unknown");
+    // One server knows that it has gone; then that another has it, and then one
+    // is heard for the first time: none of it has it asked about again.
+    let changed = || Changed::These(vec![address(at)]);
+    let gone = told("", changed(), &[(at, None)]);
+    assert_eq!(taken(&mut peers, &gone, at, 2 * SECOND), "|||unknown");
+    for (now_s, changed) in [(3, changed()), (4, Changed::All)] {
+        assert_eq!(taken(&mut peers, &told("", changed, &[]), at, now_s * SECOND), "|||unknown");
+        assert_eq!(peers.wanted(now_s * SECOND, 10 * SECOND).unknown, [] as [IpAddr; 0]);
+    }
+    assert_eq!(shown(&mut peers, at, 21 * SECOND), "|||unknown");
+    assert_eq!(peers.wanted(22 * SECOND, 10 * SECOND).unknown, [address(at)]);
+}
+
+#[test]
 fn an_address_that_two_pods_have_names_neither() {
     let mut peers = table();
     peers.set_pods([
