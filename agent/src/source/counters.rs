@@ -7,7 +7,7 @@ use agent_common::counter::requests::RequestCounters;
 use agent_common::counter::syscalls::{ClassCounters, ERRNO_SLOTS, SyscallCounters};
 use agent_common::counter::tcp::{SCOPES, ScopeCounters, TcpCounters};
 use agent_common::histogram::{BUCKETS, CLASSIC_BUCKETS, Histogram};
-use agent_common::limits::MAX_SERVICES;
+use agent_common::limits::{MAX_SERVICES, WATCHED_SLOTS};
 use agent_common::stats::LOSSES;
 use agent_common::syscall::CLASSES;
 
@@ -22,6 +22,7 @@ pub struct Counters {
     syscalls: Mapping,
     losses: Mapping,
     live: Mapping,
+    parked: Mapping,
 }
 
 impl Counters {
@@ -47,6 +48,7 @@ impl Counters {
             )?,
             losses: map_array(loaded, "LOSSES_BY_REASON", LOSSES as usize * 8)?,
             live: map_array(loaded, "LIVE", 8)?,
+            parked: map_array(loaded, "PARKED_OF", WATCHED_SLOTS as usize * 8)?,
         })
     }
 
@@ -56,6 +58,13 @@ impl Counters {
         // Where an epoch of connections begins, a few may be taken away that
         // were not counted.
         u64::try_from(self.live.word(0).cast_signed()).unwrap_or(0)
+    }
+
+    /// Goroutines, and requests of event loops, that wait with a request open.
+    #[must_use]
+    pub fn parked(&self) -> u64 {
+        let slots = 0..WATCHED_SLOTS as usize;
+        slots.map(|slot| self.parked.word(slot)).fold(0, u64::wrapping_add)
     }
 
     /// No connection has state: a new epoch of connections begins.

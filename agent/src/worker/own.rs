@@ -3,7 +3,8 @@
 //! Separate from the data path: nothing here is about workloads.
 
 use agent_common::limits::{
-    MAX_CGROUPS, MAX_CONNECTIONS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PROCESSES, MAX_SERVICES,
+    MAX_CGROUPS, MAX_CONNECTIONS, MAX_IGNORED_PATHS, MAX_LISTENERS, MAX_PARKED, MAX_PROCESSES,
+    MAX_SERVICES,
 };
 use agent_common::stats::Loss;
 
@@ -67,6 +68,9 @@ impl Worker {
         let live = self.parts.counters.live_connections() as f64;
         gauge(snapshot, &own_metrics::MAP_ENTRIES, &["connections"], live);
         gauge(snapshot, &own_metrics::MAP_CAPACITY, &["connections"], f64::from(MAX_CONNECTIONS));
+        let parked = self.parts.counters.parked() as f64;
+        gauge(snapshot, &own_metrics::MAP_ENTRIES, &["parked"], parked);
+        gauge(snapshot, &own_metrics::MAP_CAPACITY, &["parked"], f64::from(MAX_PARKED));
         let services = self.parts.attributor.services().iter().count() as f64;
         gauge(snapshot, &own_metrics::MAP_ENTRIES, &["services"], services);
         gauge(snapshot, &own_metrics::MAP_CAPACITY, &["services"], f64::from(MAX_SERVICES));
