@@ -241,8 +241,8 @@ fn known_waits_are_shown_where_they_were_injected() {
     require!(sys::is_root(), "root is needed");
     let effort = Effort { requests: 40, sizes_ms: &[20] };
     let mut misses = Vec::new();
-    let names = ["spin-c", "lock-c", "sleep-c", "down-c", "loss-body-c", "loss-response-c"];
-    for name in names.into_iter().chain(["mutex-go", "down-go"]) {
+    let names = ["spin-c", "lock-c", "sleep-c", "down-c", "send-c"];
+    for name in names.into_iter().chain(["loss-body-c", "loss-response-c", "mutex-go", "down-go"]) {
         let scene = scenes::ALL.iter().find(|scene| scene.name == name).unwrap();
         let lacking = (scene.lacks)();
         require!(lacking.is_none(), "{}", lacking.unwrap_or_default());

@@ -244,18 +244,12 @@ impl Tcp {
     /// open only what is over counts.
     #[inline(always)]
     pub(crate) fn window_wait(self, is_open: bool) -> WindowWait {
-        let mask = globals::TCP_CHRONO_TYPE_MASK.load();
-        if mask == 0 {
+        if globals::TCP_CHRONO_TYPE_MASK.load() == 0 {
             return WindowWait { ticks: 0, current: 0, began: 0, is_zero: false };
         }
-        // SAFETY: a byte and four of a live TCP socket.
-        let (kind, ticks): (u8, u32) = unsafe {
-            (
-                field(self.at, &globals::TCP_CHRONO_TYPE),
-                field(self.at.add(WINDOW_STAT), &globals::TCP_CHRONO_STAT),
-            )
-        };
-        if !is_open || u32::from(kind) & (3 * mask) != WAITS_FOR_WINDOW * mask {
+        // SAFETY: four bytes of a live TCP socket.
+        let ticks: u32 = unsafe { field(self.at.add(WINDOW_STAT), &globals::TCP_CHRONO_STAT) };
+        if !is_open || !self.waits_for_window() {
             return WindowWait { ticks, current: 0, began: 0, is_zero: false };
         }
         let began = self.read(&globals::TCP_CHRONO_START);
@@ -264,6 +258,15 @@ impl Tcp {
         let current = now.wrapping_sub(began);
         let is_zero = self.read(&globals::TCP_SND_WND) == 0;
         WindowWait { ticks: ticks.wrapping_add(current), current, began, is_zero }
+    }
+
+    /// Whether it is the peer's window that keeps it from sending.
+    #[inline(always)]
+    pub(crate) fn waits_for_window(self) -> bool {
+        let mask = globals::TCP_CHRONO_TYPE_MASK.load();
+        // SAFETY: a byte of a live TCP socket.
+        let kind: u8 = unsafe { field(self.at, &globals::TCP_CHRONO_TYPE) };
+        mask != 0 && u32::from(kind) & (3 * mask) == WAITS_FOR_WINDOW * mask
     }
 
     /// Whether data waits to be read.

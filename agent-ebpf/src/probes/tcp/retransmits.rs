@@ -38,8 +38,12 @@ fn skb(ctx: &BtfTracePointContext) {
     let Some(tcp) = sk.tcp() else {
         return;
     };
-    // SAFETY: a helper without arguments.
-    conn.on_resent(unsafe { bpf_ktime_get_ns() }, tcp.srtt_us());
+    // A peer that does not read drops what its window had room for: that is
+    // sent again, and what is waited for is the reader.
+    if !tcp.waits_for_window() {
+        // SAFETY: a helper without arguments.
+        conn.on_resent(unsafe { bpf_ktime_get_ns() }, tcp.srtt_us());
+    }
     let kind = if sk.state() == state::SYN_SENT { SYN } else { DATA };
     count(sk, conn, tcp, kind);
 }
