@@ -130,7 +130,7 @@ fn fresh(strata: &mut Strata, node: &str, pods: f64) -> f64 {
 #[test]
 fn thousands_of_pods_take_little_and_those_that_run_have_their_names() {
     require!(cluster::is_there(), "no cluster (KUBECONFIG, STRATA_MANIFEST, STRATA_APP_IMAGE)");
-    let is_full = std::env::var("STRATA_FULL").is_ok_and(|value| value == "1");
+    let is_full = require::is_full();
     let (pods, own) = if is_full { (PODS.0, OWN.0) } else { (PODS.1, OWN.1) };
     let mut strata = Strata::installed().unwrap();
     let crowd = Workload::start(SPACE).unwrap();

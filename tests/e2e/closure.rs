@@ -22,7 +22,7 @@ use tests::{require, sys};
 
 /// Requests of each workload: 20 000 in a full run.
 fn count() -> u64 {
-    if std::env::var("STRATA_FULL").is_ok_and(|value| value == "1") { 20_000 } else { 2_000 }
+    if require::is_full() { 20_000 } else { 2_000 }
 }
 
 /// An agent and a trace of one server.

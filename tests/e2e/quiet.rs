@@ -14,7 +14,7 @@ use tests::netns::{Netns, Wire};
 use tests::process::Process;
 use tests::prometheus::{Alarms, Prometheus};
 use tests::recorded;
-use tests::require::has_tool;
+use tests::require::{has_tool, is_full};
 use tests::workload::{Kind, Server, Workload};
 use tests::{apps, require, rules, sys};
 
@@ -38,10 +38,6 @@ const WAITS: &[&str] = &[
     "over_budget_for",
 ];
 
-fn is_full() -> bool {
-    std::env::var("STRATA_FULL").is_ok_and(|value| value == "1")
-}
-
 /// Minutes to be recorded, if any.
 fn record_minutes() -> Option<u64> {
     let value = std::env::var("STRATA_RECORD").ok()?;
@@ -54,7 +50,7 @@ struct Shop {
     wire: Wire,
     front: Workload,
     api: Workload,
-    _store: Workload,
+    store: Workload,
 }
 
 const API_PORT: u16 = 8080;
@@ -77,12 +73,12 @@ impl Shop {
         let api = start_api(&wire, store.addr());
         let front = Server::new(Kind::Nginx).listen(on(Wire::CLIENT, 80));
         let front = start_in(&wire.client, front.env("DOWNSTREAM", &api.addr().to_string()));
-        Self { wire, front, api, _store: store }
+        Self { wire, front, api, store }
     }
 
     /// A new API in the place of the old one, as a rollout would.
     fn roll(self) -> Self {
-        let store = self._store.addr();
+        let store = self.store.addr();
         self.api.stop().unwrap();
         let api = start_api(&self.wire, store);
         Self { api, ..self }

@@ -177,7 +177,7 @@ fn policies_of_tail_sampling_keep_whole_traces_by_error_latency_and_part() {
 
 /// Requests of a load: 20 000 in a full run.
 fn count() -> usize {
-    if std::env::var("STRATA_FULL").is_ok_and(|value| value == "1") { 20_000 } else { 1_000 }
+    if require::is_full() { 20_000 } else { 1_000 }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn builds(has_newest: bool) -> Vec<GoBuild> {
             builds.push(GoBuild { toolchain, is_stripped, is_pie });
         }
     }
-    if std::env::var_os("STRATA_FULL").is_some() {
+    if require::is_full() {
         return builds;
     }
     let hash = process::run(Command::new("git").args(["rev-parse", "--short=7", "HEAD"]));

@@ -166,7 +166,7 @@ fn two_calls_in_turn_add_up() {
 #[test]
 fn the_client_probe_may_come_and_go_at_any_time() {
     require!(missing().is_none(), "{}", missing().unwrap_or_default());
-    let cycles = if std::env::var_os("STRATA_FULL").is_some() { 10_000 } else { 300 };
+    let cycles = if require::is_full() { 10_000 } else { 300 };
     let mut pair = Pair::start().unwrap();
     let mut probes = Probes::start(Setup::default().lanes(&Lane::ALL)).unwrap();
     pair.watch(&mut probes).unwrap();

@@ -25,6 +25,12 @@ pub fn has_tool(name: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
+/// Whether everything is to be run, as by `cargo xtask test --full`.
+#[must_use]
+pub fn is_full() -> bool {
+    std::env::var("STRATA_FULL").is_ok_and(|value| value == "1")
+}
+
 /// Records that the test at `place` was skipped for `reason`.
 ///
 /// # Panics

@@ -40,6 +40,13 @@ fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) 
     if goroutine.is_followed != 0 {
         point(&mut state.line, &mut Process { tgid }, now_ns, goroutine, &Why::NONE);
     }
+    if conn.resent_ns != 0 {
+        if goroutine.is_followed == 0 {
+            state.line.lost_in_sending(conn.resent_ns, conn.resent_rtt_ns());
+        }
+        // What comes from here on is of what was sent now.
+        conn.resent_ns = 0;
+    }
     if is_first != 0
         && state.go_layout != 0
         && filter::has_lane(LANE_GO)
@@ -49,12 +56,6 @@ fn calls_at(conn: &mut Conn, state: &mut TaskState, is_first: u64, now_ns: u64) 
     }
     let is_loop = is_loop(state);
     let (line, goroutine) = (&mut state.line, &state.goroutine);
-    if conn.resent_ns != 0 {
-        if goroutine.is_followed == 0 {
-            line.lost_in_sending(conn.resent_ns, conn.resent_rtt_ns());
-        }
-        conn.resent_ns = 0;
-    }
     if is_loop {
         if is_first != 0 {
             call::loop_sent(conn, line, now_ns);

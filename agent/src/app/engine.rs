@@ -42,7 +42,7 @@ use crate::worker::{Parts, Worker};
 const QUEUE_BATCHES: usize = 32;
 /// Events of a batch, at most: with the bound above 7 MB.
 const BATCH_EVENTS: usize = 1024;
-/// An idle reader sleeps up to this long; the ring holds more than that.
+/// An idle reader sleeps up to this long; a ring that is half full wakes it.
 const MAX_DRAIN_INTERVAL: Duration = Duration::from_millis(250);
 /// How often idle connections are swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_secs(4);
 
 /// Pods in all: 1 000, or 5 000 in a full run.
 fn pods() -> u32 {
-    if std::env::var("STRATA_FULL").is_ok_and(|value| value == "1") { 5_000 } else { 1_000 }
+    if require::is_full() { 5_000 } else { 1_000 }
 }
 
 /// Who has an address, or had it last.

@@ -27,9 +27,14 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A replica that knows the cluster, by an API server at this end of a way.
 fn replica(at: std::net::SocketAddr, dir: &std::path::Path) -> Replica {
     let replica = Replica::start(&Api::kubeconfig(at, dir).unwrap()).unwrap();
+    wait_ready(&replica);
+    replica
+}
+
+#[track_caller]
+fn wait_ready(replica: &Replica) {
     let is_ready = eventually::until(TOLD, || replica.is_ready().then_some(()));
     assert!(is_ready.is_some(), "{}", replica.log());
-    replica
 }
 
 #[test]
@@ -125,8 +130,7 @@ fn a_replica_that_is_cut_off_from_the_api_server_soon_tells_nobody_anything() {
     assert!(!replica.is_ready());
 
     way.mend();
-    let is_ready = eventually::until(TOLD, || replica.is_ready().then_some(()));
-    assert!(is_ready.is_some(), "{}", replica.log());
+    wait_ready(&replica);
     // Half a minute after it was told, the next one's name is certain.
     let name = || names().and_then(|names| names.get(&handed_on).cloned());
     let told = eventually::settle(TOLD, name, |name| {
@@ -194,8 +198,7 @@ fn an_address_that_is_used_again_has_no_wrong_name_while_one_of_two_replicas_is_
         std::thread::sleep(LOOK);
     }
     // It has found a way that is not dead, sooner or later.
-    let is_ready = eventually::until(TOLD, || behind.is_ready().then_some(()));
-    assert!(is_ready.is_some(), "{}", behind.log());
+    wait_ready(&behind);
     let shown = eventually::settle(
         TOLD,
         || {
