@@ -46,6 +46,12 @@ pub(crate) fn of_current(
                 }
                 conn.generation = filter::generation();
                 conn.service = state.service;
+                if conn.role == ROLE_CLIENT && is_server(sk) {
+                    // Used before it was known here who listens: what is read
+                    // or written next begins anew.
+                    remove(sk);
+                    return None;
+                }
             }
             Some((conn, state))
         }
