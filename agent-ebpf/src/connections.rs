@@ -36,39 +36,31 @@ pub(crate) fn of_current(
     sk: Sock,
     task: Task,
 ) -> Option<(&'static mut Conn, &'static mut TaskState)> {
-    match find(sk) {
-        Some(conn) => {
-            let state = filter::judge(task)?;
-            if conn.generation != filter::generation() {
-                if state.verdict == IGNORED {
-                    remove(sk);
-                    return None;
-                }
-                conn.generation = filter::generation();
-                conn.service = state.service;
-                if conn.role == ROLE_CLIENT && is_server(sk) {
-                    // Used before it was known here who listens: what is read
-                    // or written next begins anew.
-                    remove(sk);
-                    return None;
-                }
-            }
-            Some((conn, state))
-        }
-        None => {
-            // First, so that tasks that only use other sockets get no state.
-            if !sk.is_tcp() {
-                return None;
-            }
-            let state = filter::judge(task)?;
-            if state.verdict == IGNORED {
-                return None;
-            }
-            let role = if is_server(sk) { ROLE_SERVER } else { ROLE_CLIENT };
-            let conn = make(sk, state.service, role)?;
-            Some((conn, state))
-        }
+    let known = find(sk);
+    // First, so that tasks that only use other sockets get no state.
+    if known.is_none() && !sk.is_tcp() {
+        return None;
     }
+    let state = filter::judge(task)?;
+    if let Some(conn) = known {
+        let generation = filter::generation();
+        if conn.generation == generation {
+            return Some((conn, state));
+        }
+        if state.verdict != IGNORED && (conn.role == ROLE_SERVER || !is_server(sk)) {
+            conn.generation = generation;
+            conn.service = state.service;
+            return Some((conn, state));
+        }
+        // Not watched any more, or used before it was known here who listens.
+        remove(sk);
+    }
+    if state.verdict == IGNORED {
+        return None;
+    }
+    let role = if is_server(sk) { ROLE_SERVER } else { ROLE_CLIENT };
+    let conn = make(sk, state.service, role)?;
+    Some((conn, state))
 }
 
 /// Whether this end of a connection belongs to a socket that listens.

@@ -5,7 +5,7 @@ use agent::event::request::Request;
 use agent::probes::Lane;
 use agent_common::parts::Part;
 use std::time::Duration;
-use tests::load::{Call, closed};
+use tests::load::{Call, closed, sequential};
 use tests::netns::Wire;
 use tests::nft::{self, Loss, Rules};
 use tests::probe_run::{Probes, Setup};
@@ -77,4 +77,26 @@ fn a_lost_call_of_a_go_program_is_loss() {
 fn a_lost_call_of_a_thread_is_loss() {
     require!(missing().is_none(), "{}", missing().unwrap_or_default());
     lose(false);
+}
+
+/// What is lost before a call is sent is no loss of the call's.
+#[test]
+fn a_lost_handshake_is_no_loss_in_the_call_after_it() {
+    require!(missing().is_none(), "{}", missing().unwrap_or_default());
+    let wire = Wire::create().unwrap();
+    let pair = Pair::start_on(&wire, true).unwrap();
+    let rules = Rules::install(&wire.server, &[Loss::FirstSyn]).unwrap();
+    let mut probes = Probes::start(Setup::default().lanes(&Lane::ALL)).unwrap();
+    pair.watch(&mut probes).unwrap();
+    let netns = wire.client.file();
+    probes
+        .run(|| {
+            sys::enter_netns(&netns)?;
+            sequential::run(pair.addr(), &[Call::get("/call?ms=30")], 1, false)
+        })
+        .unwrap();
+    assert_eq!(rules.lost().unwrap(), 1);
+    probes.settle(|probes| probes.calls().count() == 1);
+    let lost_ns: Vec<u64> = probes.calls().map(|call| call.loss_ns).collect();
+    assert_eq!(lost_ns, [0]);
 }

@@ -162,12 +162,8 @@ fn a_connection_from_before_is_served_from_its_next_request_on() {
     assert_told(&requests[1], &server, server.addr, &exchanges[1], server.responded_ns()[2]);
 }
 
-#[test]
-fn a_server_of_a_selected_cgroup_is_watched_from_its_first_request_on() {
-    require!(sys::is_root(), "root is needed");
-    let ids = Ids::unique();
-    let cgroup = Cgroup::create(&ids.cgroup_path()).unwrap();
-    let mut probes = Probes::start(Setup::default()).unwrap();
+/// As the agent reads its id.
+fn id_of(cgroup: &Cgroup, probes: &Probes) -> u64 {
     let mut id = None;
     let mount = probes.hierarchy().mount().to_owned();
     cgroup_tree::walk(Path::new(&mount), 100_000, |found| {
@@ -176,7 +172,35 @@ fn a_server_of_a_selected_cgroup_is_watched_from_its_first_request_on() {
         }
     })
     .unwrap();
-    let id = id.expect("the cgroup is in the hierarchy that is read");
+    id.expect("the cgroup is in the hierarchy that is read")
+}
+
+/// An agent that starts notes cgroups before it notes who listens.
+#[test]
+fn a_connection_used_before_its_listener_was_noted_is_served_from_then_on() {
+    require!(sys::is_root(), "root is needed");
+    let cgroup = Cgroup::create(&Ids::unique().cgroup_path()).unwrap();
+    let server =
+        Server::start_by("127.0.0.1:0", Receive::Read, Send::Write, |argv| cgroup.command(argv));
+    let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut stream = TcpStream::connect(server.addr).unwrap();
+    exchange(&mut stream, request);
+    let mut probes = Probes::start(Setup::default()).unwrap();
+    let id = id_of(&cgroup, &probes);
+    probes.watch_cgroup(id, SERVICE);
+    exchange(&mut stream, request);
+    probes.watch(server.pid(), server.addr.port(), SERVICE).unwrap();
+    (0..3).for_each(|_| drop(exchange(&mut stream, request)));
+    assert_eq!(probes.settled_requests(3).len(), 3);
+}
+
+#[test]
+fn a_server_of_a_selected_cgroup_is_watched_from_its_first_request_on() {
+    require!(sys::is_root(), "root is needed");
+    let ids = Ids::unique();
+    let cgroup = Cgroup::create(&ids.cgroup_path()).unwrap();
+    let mut probes = Probes::start(Setup::default()).unwrap();
+    let id = id_of(&cgroup, &probes);
     probes.watch_cgroup(id, SERVICE);
     let server =
         Server::start_by("127.0.0.1:0", Receive::Read, Send::Write, |argv| cgroup.command(argv));
