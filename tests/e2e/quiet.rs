@@ -44,8 +44,8 @@ fn record_minutes() -> Option<u64> {
     Some(value.parse().unwrap())
 }
 
-/// nginx, which asks a Go API across a wire, which asks a redis on the other
-/// side of it: every request crosses it four times.
+/// nginx on this side of a wire; a Go API on the other, which nginx asks, and
+/// which asks a redis back on this side: every request crosses the wire.
 struct Shop {
     wire: Wire,
     front: Workload,
